@@ -1,0 +1,175 @@
+import type { ContainerState, ContainerStateTerminated, ContainerStatus } from '../../shared/kinds/container.ts';
+import type { Pod } from '../../shared/kinds/pod.ts';
+import type { PodCondition, PodPhase, PodStatus } from '../../shared/kinds/pod-status.ts';
+import { toTime } from '../../shared/time.ts';
+import { qosClass } from '../runtime/qos.ts';
+import { conditionsOf } from './conditions.ts';
+import type { Failure } from './ending.ts';
+import type { ProbeView } from './plan.ts';
+import { afterEnd, firstBackoffMs } from './restart.ts';
+import { currentOf, policyOf, previousOf, sandboxOf, slots, type ContainerView, type Slot } from './view.ts';
+
+export interface StatusInput {
+  readonly pod: Pod;
+  readonly views: readonly ContainerView[];
+  readonly now: number;
+  readonly hostIPs: readonly string[];
+  /** Why a container is not being made, by name: image and configuration errors. */
+  readonly waiting: ReadonlyMap<string, Failure>;
+  readonly probes: ReadonlyMap<string, ProbeView>;
+  readonly failure: Failure | undefined;
+  /** The pod is ending for good: it keeps its phase until all has ended, and is not started again. */
+  readonly ending: boolean;
+  /** Last reported; transition times, restart counts and start time live on from it. */
+  readonly previous: PodStatus | undefined;
+}
+
+/** A pod's status as the kubelet would report it (kubelet_pods.go, status/generate.go). Pure. */
+export function podStatus(input: StatusInput): PodStatus {
+  const { pod, previous, now, failure } = input;
+  const all = slots(pod).map((slot) => ({ slot, status: containerStatus(slot, input) }));
+  const initStatuses = all.filter(({ slot }) => slot.role !== 'app').map(({ status }) => status);
+  const appStatuses = all.filter(({ slot }) => slot.role === 'app').map(({ status }) => status);
+  const phase = phaseOf(input, all);
+  const ips = podIPs(input);
+  return {
+    ...(pod.metadata.generation === undefined ? {} : { observedGeneration: pod.metadata.generation }),
+    phase,
+    conditions: conditionsOf({ pod, phase, sandboxUp: sandboxOf(input.views)?.state === 'running', initStatuses, appStatuses, previous: previous?.conditions ?? pod.status?.conditions ?? [], now }) as PodCondition[],
+    ...(phase === 'Failed' && (failure || previous?.reason) ? { reason: failure?.reason ?? previous?.reason ?? '', message: failure?.message ?? previous?.message ?? '' } : {}),
+    ...(input.hostIPs[0] ? { hostIP: input.hostIPs[0], hostIPs: input.hostIPs.map((ip) => ({ ip })) } : {}),
+    ...(ips[0] ? { podIP: ips[0], podIPs: ips.map((ip) => ({ ip })) } : {}),
+    startTime: previous?.startTime ?? pod.status?.startTime ?? toTime(now),
+    ...(initStatuses.length > 0 ? { initContainerStatuses: initStatuses } : {}),
+    containerStatuses: appStatuses,
+    qosClass: pod.status?.qosClass ?? qosClass(pod.spec),
+  };
+}
+
+function podIPs({ pod, views, hostIPs, previous }: StatusInput): readonly string[] {
+  const sandbox = sandboxOf(views);
+  if (pod.spec.hostNetwork) return sandbox ? hostIPs : [];
+  if (sandbox?.state === 'running') return sandbox.ips;
+  // A pod that is over keeps the address it had.
+  return (previous?.podIPs ?? []).map(({ ip }) => ip);
+}
+
+function containerStatus(slot: Slot, input: StatusInput): ContainerStatus {
+  const { container } = slot;
+  const { views, probes } = input;
+  const before = lastReported(input, slot);
+  const view = currentOf(views, container.name);
+  const probe = view && probes.get(view.id);
+  const { state, lastState } = statesOf(slot, view, before, input);
+  const shown = view?.state === 'created' ? previousOf(views, container.name) ?? view : view;
+  const running = state.running !== undefined;
+  const started = running && (probe?.started ?? !container.startupProbe);
+  const succeeded = state.terminated?.exitCode === 0;
+  return {
+    name: container.name, state, lastState,
+    ready: slot.role === 'init' ? succeeded : started && (probe?.ready ?? !container.readinessProbe),
+    restartCount: shown?.attempt ?? before?.restartCount ?? 0,
+    image: container.image ?? '',
+    imageID: shown && shown.startedMs > 0 ? `docker://${shown.imageId}` : before?.imageID ?? '',
+    ...(shown && shown.state !== 'created' ? { containerID: `docker://${shown.id}` } : before?.containerID && !shown ? { containerID: before.containerID } : {}),
+    started: slot.role === 'init' ? false : started,
+  };
+}
+
+function lastReported({ previous, pod }: StatusInput, { container, role }: Slot): ContainerStatus | undefined {
+  const from = previous ?? pod.status;
+  const list = role === 'app' ? from?.containerStatuses : from?.initContainerStatuses;
+  return list?.find((status) => status.name === container.name);
+}
+
+interface States { readonly state: ContainerState; readonly lastState: ContainerState }
+
+function statesOf(slot: Slot, view: ContainerView | undefined, before: ContainerStatus | undefined, input: StatusInput): States {
+  const { views } = input;
+  const old = previousOf(views, slot.container.name);
+  const lastState: ContainerState = old ? { terminated: terminated(old) } : before && !view ? before.lastState ?? {} : {};
+  if (!view) {
+    if (input.ending && before?.state?.terminated) return { state: before.state, lastState };
+    return { state: waitingState(slot, input, false), lastState };
+  }
+  switch (view.state) {
+    case 'running': return { state: { running: { startedAt: toTime(view.startedMs) } }, lastState };
+    case 'created': return { state: waitingState(slot, input, false), lastState };
+    case 'exited': return endedState(slot, view, input, lastState);
+  }
+}
+
+/** Terminated while nothing follows; waiting, with the end as lastState, while the next one is held up. */
+function endedState(slot: Slot, view: ContainerView, input: StatusInput, lastState: ContainerState): States {
+  const end: ContainerState = { terminated: terminated(view) };
+  const next = afterEnd(view, policyOf(input.pod, slot.role), input.now);
+  const over = input.ending || next.kind === 'done';
+  if (over) return { state: end, lastState };
+  if (input.waiting.has(slot.container.name)) return { state: waitingState(slot, input, true), lastState: end };
+  if (next.kind === 'wait') {
+    const message = `back-off ${backoffText(next.backoffMs)} restarting failed container=${slot.container.name} pod=${podName(input.pod)}`;
+    return { state: { waiting: { reason: 'CrashLoopBackOff', message } }, lastState: end };
+  }
+  return { state: end, lastState };
+}
+
+/** A duration as Go prints it. */
+export function backoffText(ms: number): string {
+  const seconds = Math.round(Math.max(firstBackoffMs, ms) / 1000);
+  return seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${seconds % 60}s`;
+}
+
+/** `web_default(0b2c…)`, as the kubelet's logs and messages name a pod. */
+export const podName = (pod: Pod): string => `${pod.metadata.name}_${pod.metadata.namespace}(${pod.metadata.uid})`;
+
+function waitingState({ container, role }: Slot, { waiting, pod, views }: StatusInput, ended: boolean): ContainerState {
+  const failure = waiting.get(container.name);
+  if (failure) return { waiting: { reason: failure.reason, ...(failure.message ? { message: failure.message } : {}) } };
+  const initialized = slots(pod).every((slot) => slot.role === 'app' || initPassed(slot, views));
+  const hasInit = (pod.spec.initContainers?.length ?? 0) > 0;
+  return { waiting: { reason: hasInit && !ended && !(role === 'app' && initialized) ? 'PodInitializing' : 'ContainerCreating' } };
+}
+
+function initPassed({ container, role }: Slot, views: readonly ContainerView[]): boolean {
+  const view = currentOf(views, container.name);
+  return role === 'sidecar' ? view?.state === 'running' : view?.state === 'exited' && view.exitCode === 0;
+}
+
+export function terminated(view: ContainerView): ContainerStateTerminated {
+  const reason = view.cannotRun ? 'ContainerCannotRun' : view.oomKilled ? 'OOMKilled' : view.exitCode === 0 ? 'Completed' : 'Error';
+  return {
+    exitCode: view.exitCode, reason, ...(view.message ? { message: view.message } : {}),
+    startedAt: toTime(view.startedMs), finishedAt: toTime(view.finishedMs), containerID: `docker://${view.id}`,
+  };
+}
+
+/** As getPhase in kubelet_pods.go: from what the containers are, and the restart policy. */
+function phaseOf(input: StatusInput, all: readonly { slot: Slot; status: ContainerStatus }[]): PodPhase {
+  const { pod, previous, failure, ending, views } = input;
+  if (previous?.phase === 'Failed' || previous?.phase === 'Succeeded') return previous.phase;
+  const runningStill = views.some((view) => view.state === 'running' && slots(pod).some((slot) => slot.container.name === view.name));
+  if (failure) return runningStill ? previous?.phase ?? 'Pending' : 'Failed';
+  const policy = pod.spec.restartPolicy ?? 'Always';
+  const apps = all.filter(({ slot }) => slot.role === 'app').map(({ status }) => status);
+  if (initPending(all, policy)) return 'Pending';
+  if (all.some(({ slot, status }) => slot.role === 'init' && policy === 'Never' && (status.state?.terminated?.exitCode ?? 0) !== 0)) return runningStill ? 'Pending' : 'Failed';
+  if (apps.some((status) => status.state?.waiting && !status.lastState?.terminated)) return 'Pending';
+  if (apps.some((status) => status.state?.running)) return 'Running';
+  if (!apps.every((status) => status.state?.terminated)) return 'Running';
+  const succeeded = apps.every((status) => status.state?.terminated?.exitCode === 0);
+  // A pod that is being deleted has ended for good, whatever its policy.
+  if (policy === 'Always' && !ending) return 'Running';
+  if (succeeded) return 'Succeeded';
+  return policy === 'Never' || ending ? 'Failed' : 'Running';
+}
+
+function initPending(all: readonly { slot: Slot; status: ContainerStatus }[], policy: string): boolean {
+  const appsBegun = all.some(({ slot, status }) => slot.role === 'app' && (status.state?.running || status.state?.terminated || status.lastState?.terminated));
+  if (appsBegun) return false;
+  return all.some(({ slot, status }) => {
+    if (slot.role === 'sidecar') return !status.started;
+    if (slot.role !== 'init') return false;
+    const exit = status.state?.terminated?.exitCode;
+    return exit === undefined || (exit !== 0 && policy !== 'Never');
+  });
+}

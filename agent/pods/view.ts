@@ -1,0 +1,92 @@
+import type { Container } from '../../shared/kinds/container.ts';
+import type { Pod } from '../../shared/kinds/pod.ts';
+import { label, sandboxName } from '../runtime/labels.ts';
+import type { ContainerDetails, ContainerState } from '../runtime/runtime.ts';
+
+/** A container as planner and status see it: what the engine says, read through the labels. */
+export interface ContainerView {
+  readonly id: string;
+  /** Name in the pod spec; {@link sandboxName} for the sandbox. */
+  readonly name: string;
+  /** `exited` too when the engine failed to start it (`cannotRun`). */
+  readonly state: ContainerState;
+  /** The engine refused to start it; `message` says why. */
+  readonly cannotRun: boolean;
+  readonly attempt: number;
+  readonly hash: string;
+  readonly backoffMs: number;
+  readonly sandboxId: string;
+  readonly image: string;
+  readonly imageId: string;
+  /** Ms since 1970, 0 for not yet. */
+  readonly createdMs: number;
+  readonly startedMs: number;
+  readonly finishedMs: number;
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+  readonly ips: readonly string[];
+  readonly messageFile: string | undefined;
+  /** Termination message, or the engine's error. */
+  readonly message: string;
+}
+
+export function viewOf(details: ContainerDetails): ContainerView {
+  const { labels } = details;
+  // A container that could not be started stays "created" in Docker, with an exit code and an error.
+  const cannotRun = details.state !== 'running' && details.startedMs === 0 && details.exitCode !== 0;
+  return {
+    id: details.id, name: labels[label.container] ?? '', state: cannotRun ? 'exited' : details.state, cannotRun,
+    attempt: Number(labels[label.restartCount] ?? 0), hash: labels[label.hash] ?? '', backoffMs: Number(labels[label.backoffMs] ?? 0),
+    sandboxId: labels[label.sandboxId] ?? '', image: details.image, imageId: details.imageId,
+    createdMs: details.createdMs, startedMs: details.startedMs || (cannotRun ? details.createdMs : 0),
+    finishedMs: details.finishedMs || (cannotRun ? details.createdMs : 0),
+    exitCode: details.exitCode, oomKilled: details.oomKilled, ips: details.ips,
+    messageFile: labels[label.messageFile], message: cannotRun ? details.error : '',
+  };
+}
+
+export type Role = 'init' | 'sidecar' | 'app';
+
+/** A container of the spec and what it is to the pod. A sidecar is an init container that is always restarted. */
+export interface Slot { readonly container: Container; readonly role: Role }
+
+/** In the order of start: init containers and sidecars as listed, then the others. */
+export function slots(pod: Pod): Slot[] {
+  const first = (pod.spec.initContainers ?? []).map((container): Slot => ({ container, role: container.restartPolicy === 'Always' ? 'sidecar' : 'init' }));
+  return [...first, ...pod.spec.containers.map((container): Slot => ({ container, role: 'app' }))];
+}
+
+/** The restart policy that counts for a container. */
+export function policyOf(pod: Pod, role: Role): 'Always' | 'OnFailure' | 'Never' {
+  if (role === 'sidecar') return 'Always';
+  const policy = pod.spec.restartPolicy ?? 'Always';
+  return role === 'init' && policy === 'Always' ? 'OnFailure' : policy;
+}
+
+/**
+ * Of several containers of one name, the one that counts: the running one made last, else the newest of all.
+ * The others are left over from restarts, or from an agent that died between two steps.
+ */
+export function currentOf(views: readonly ContainerView[], name: string): ContainerView | undefined {
+  let best: ContainerView | undefined;
+  for (const view of views) {
+    if (view.name === name && (!best || rank(view, best) > 0)) best = view;
+  }
+  return best;
+}
+
+function rank(a: ContainerView, b: ContainerView): number {
+  return Number(a.state === 'running') - Number(b.state === 'running') || a.attempt - b.attempt || a.createdMs - b.createdMs || (a.id < b.id ? -1 : 1);
+}
+
+/** The container of the same name that ended last, other than the current one: what `lastState` and `--previous` show. */
+export function previousOf(views: readonly ContainerView[], name: string): ContainerView | undefined {
+  const current = currentOf(views, name);
+  let best: ContainerView | undefined;
+  for (const view of views) {
+    if (view.name === name && view.state === 'exited' && view !== current && (!best || rank(view, best) > 0)) best = view;
+  }
+  return best;
+}
+
+export const sandboxOf = (views: readonly ContainerView[]): ContainerView | undefined => currentOf(views, sandboxName);

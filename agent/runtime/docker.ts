@@ -1,0 +1,274 @@
+import { Agent } from 'node:http';
+import { statfs } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import Docker from 'dockerode';
+import { demultiplex, lines } from './docker-streams.ts';
+import {
+  RuntimeError, type ContainerDetails, type ContainerState, type ContainerStats, type ContainerSummary, type CreateOptions, type DiskUsage,
+  type ExecResult, type ImageDetails, type LogOptions, type RegistryAuth, type Runtime, type RuntimeEvent, type RuntimeFault, type RuntimeInfo,
+} from './runtime.ts';
+
+export interface DockerOptions {
+  /** `unix:///var/run/docker.sock` or `tcp://host:port`; `DOCKER_HOST` or the default socket if absent. */
+  readonly host?: string;
+}
+
+const faults: Record<number, RuntimeFault> = { 400: 'invalid', 404: 'notFound', 409: 'conflict', 422: 'invalid' };
+const execOutputLimit = 10 * 1024;
+
+/** A Docker engine over its HTTP API. */
+export class DockerRuntime implements Runtime {
+  readonly #docker: Docker;
+  #rootDir: string | undefined;
+
+  constructor(options: DockerOptions = {}) {
+    // Sockets are kept only as long as a burst needs them: each idle one costs memory in dockerd too.
+    const agent = new Agent({ keepAlive: true, maxFreeSockets: 4, timeout: 30_000 });
+    this.#docker = new Docker({ ...address(options.host ?? process.env['DOCKER_HOST']), agent } as Docker.DockerOptions);
+  }
+
+  async containers(label: string, value?: string): Promise<ContainerSummary[]> {
+    const filters = { label: [value === undefined ? label : `${label}=${value}`] };
+    const found = await attempt(this.#docker.listContainers({ all: true, filters }));
+    return found.map((c) => ({ id: c.Id, name: (c.Names[0] ?? '').replace(/^\//, ''), labels: c.Labels, state: stateOf(c.State) }));
+  }
+
+  async inspect(id: string): Promise<ContainerDetails | undefined> {
+    const found = await unless('notFound', this.#docker.getContainer(id).inspect());
+    return found && detailsOf(found);
+  }
+
+  async create(name: string, options: CreateOptions): Promise<string> {
+    const made = await attempt(this.#docker.createContainer({ ...options, name } as Docker.ContainerCreateOptions));
+    return made.id;
+  }
+
+  async start(id: string): Promise<void> {
+    await attempt(this.#docker.getContainer(id).start());
+  }
+
+  async stop(id: string, graceSeconds: number): Promise<void> {
+    await unless('notFound', this.#docker.getContainer(id).stop({ t: graceSeconds }));
+  }
+
+  async kill(id: string, signal: string): Promise<void> {
+    // 409: it is not running, which is what the caller wanted.
+    await unless('conflict', unless('notFound', this.#docker.getContainer(id).kill({ signal })));
+  }
+
+  async remove(id: string): Promise<void> {
+    // 409: a removal is under way already.
+    await unless('conflict', unless('notFound', this.#docker.getContainer(id).remove({ force: true, v: true })));
+  }
+
+  async exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult> {
+    const exec = await attempt(this.#docker.getContainer(id).exec({ Cmd: [...command], AttachStdout: true, AttachStderr: true }));
+    const stream = await attempt(exec.start({ Detach: false, Tty: false })) as unknown as Readable;
+    let timedOut = false;
+    const timer = setTimeout(() => { timedOut = true; stream.destroy(); }, timeoutMs);
+    const output = await collect(demultiplex(stream)).finally(() => clearTimeout(timer));
+    if (timedOut) return { exitCode: -1, output, timedOut };
+    return { exitCode: (await attempt(exec.inspect())).ExitCode ?? -1, output, timedOut };
+  }
+
+  async *logs(id: string, options: LogOptions): AsyncIterable<Uint8Array> {
+    const details = await attempt(this.#docker.getContainer(id).inspect());
+    const query = {
+      stdout: true, stderr: true, follow: options.follow, timestamps: options.timestamps,
+      tail: options.tailLines === undefined ? 'all' : String(options.tailLines),
+      since: options.sinceMs === undefined ? '0' : (options.sinceMs / 1000).toFixed(9),
+    };
+    const stream = await this.#stream(`/containers/${id}/logs?`, query, options.signal);
+    try {
+      yield* details.Config.Tty ? stream : demultiplex(stream);
+    } catch (error) {
+      if (!options.signal.aborted) throw translated(error);
+    } finally {
+      stream.destroy();
+    }
+  }
+
+  async events(label: string, signal: AbortSignal): Promise<AsyncIterable<RuntimeEvent>> {
+    const filters = { type: ['container'], event: ['start', 'die', 'oom', 'destroy'], label: [label] };
+    const stream = await this.#stream('/events?', { filters: JSON.stringify(filters) }, signal);
+    return eventsOf(stream, signal);
+  }
+
+  async image(name: string): Promise<ImageDetails | undefined> {
+    const found = await unless('notFound', this.#docker.getImage(name).inspect());
+    return found && {
+      id: found.Id, tags: found.RepoTags ?? [], digests: found.RepoDigests ?? [], sizeBytes: found.Size, user: found.Config?.User ?? '',
+    };
+  }
+
+  async images(): Promise<ImageDetails[]> {
+    const found = await attempt(this.#docker.listImages());
+    return found.map((i) => ({
+      id: i.Id, tags: named(i.RepoTags), digests: named(i.RepoDigests), sizeBytes: i.Size, user: '',
+    }));
+  }
+
+  async pull(name: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<void> {
+    const options = { abortSignal: signal, ...(auth ? { authconfig: auth } : {}) };
+    const stream = await attempt(this.#docker.pull(withTag(name), options));
+    await progress(stream as Readable);
+  }
+
+  async load(archive: Uint8Array): Promise<void> {
+    await progress(await attempt(this.#docker.loadImage(Buffer.from(archive) as unknown as NodeJS.ReadableStream, { quiet: true })) as Readable);
+  }
+
+  async removeImage(id: string): Promise<void> {
+    await unless('notFound', this.#docker.getImage(id).remove({ force: false }));
+  }
+
+  async info(): Promise<RuntimeInfo> {
+    const [info, version] = await Promise.all([attempt(this.#docker.info() as Promise<EngineInfo>), attempt(this.#docker.version())]);
+    this.#rootDir = info.DockerRootDir;
+    return {
+      version: info.ServerVersion, operatingSystem: info.OperatingSystem, kernelVersion: info.KernelVersion, architecture: version.Arch,
+      cpus: info.NCPU, memoryBytes: info.MemTotal, rootDir: info.DockerRootDir,
+    };
+  }
+
+  async disk(): Promise<DiskUsage> {
+    this.#rootDir ??= (await this.info()).rootDir;
+    const usage = await statfs(this.#rootDir).catch((error: Error) => { throw new RuntimeError('failed', error.message); });
+    return { capacityBytes: usage.blocks * usage.bsize, availableBytes: usage.bavail * usage.bsize };
+  }
+
+  async stats(id: string): Promise<ContainerStats | undefined> {
+    const found = await unless('notFound', this.#docker.getContainer(id).stats({ stream: false, 'one-shot': true } as { stream: false }));
+    if (!found?.cpu_stats?.cpu_usage?.total_usage) return undefined;
+    const memory = found.memory_stats;
+    // The working set, as cAdvisor has it: usage without inactive file pages.
+    const inactive = (memory.stats as Record<string, number> | undefined)?.['total_inactive_file'] ?? (memory.stats as Record<string, number> | undefined)?.['inactive_file'] ?? 0;
+    return {
+      cpuNanoseconds: found.cpu_stats.cpu_usage.total_usage, memoryBytes: Math.max(0, (memory.usage ?? 0) - inactive), pids: found.pids_stats?.current ?? 0,
+    };
+  }
+
+  /** A response body as it comes; dockerode itself would collect what is not followed. */
+  #stream(path: string, options: Record<string, unknown>, signal: AbortSignal): Promise<Readable> {
+    return attempt(new Promise<Readable>((resolve, reject) => {
+      const request = { path, method: 'GET', options, abortSignal: signal, isStream: true, statusCodes: { 200: true, 404: 'no such container', 500: 'server error' } };
+      this.#docker.modem.dial(request, (error: Error | null, body: unknown) => {
+        if (error) return reject(error);
+        const stream = body as Readable;
+        if (signal.aborted) stream.destroy();
+        else signal.addEventListener('abort', () => stream.destroy(), { once: true });
+        return resolve(stream);
+      });
+    }));
+  }
+}
+
+interface EngineInfo {
+  readonly ServerVersion: string;
+  readonly OperatingSystem: string;
+  readonly KernelVersion: string;
+  readonly NCPU: number;
+  readonly MemTotal: number;
+  readonly DockerRootDir: string;
+}
+
+function address(host: string | undefined): Docker.DockerOptions {
+  if (!host) return { socketPath: '/var/run/docker.sock' };
+  if (host.startsWith('unix://')) return { socketPath: host.slice('unix://'.length) };
+  const url = new URL(host.includes('://') ? host : `tcp://${host}`);
+  return { host: url.hostname, port: Number(url.port || 2375), protocol: url.port === '2376' ? 'https' : 'http' };
+}
+
+function stateOf(state: string): ContainerState {
+  switch (state) {
+    case 'running': case 'paused': case 'restarting': return 'running';
+    case 'created': return 'created';
+    default: return 'exited';
+  }
+}
+
+/** Docker writes `0001-01-01T00:00:00Z` for never. */
+const timeOf = (text: string | undefined): number => Math.max(0, (text && Date.parse(text)) || 0);
+
+function detailsOf(found: Docker.ContainerInspectInfo): ContainerDetails {
+  const { State: state, Config: config } = found;
+  const networks = Object.values(found.NetworkSettings?.Networks ?? {});
+  return {
+    id: found.Id, name: found.Name.replace(/^\//, ''), labels: config.Labels ?? {}, state: stateOf(state.Status),
+    image: config.Image, imageId: found.Image, createdMs: timeOf(found.Created), startedMs: timeOf(state.StartedAt), finishedMs: timeOf(state.FinishedAt),
+    exitCode: state.ExitCode, oomKilled: state.OOMKilled, error: state.Error, tty: config.Tty,
+    ips: networks.flatMap((network) => [network.IPAddress, network.GlobalIPv6Address]).filter((ip) => ip),
+  };
+}
+
+const named = (names: readonly string[] | null | undefined): string[] => (names ?? []).filter((name) => !name.startsWith('<none>'));
+
+/** Without a tag or digest the engine would pull every tag there is. */
+function withTag(name: string): string {
+  return name.includes('@') || name.slice(name.lastIndexOf('/') + 1).includes(':') ? name : `${name}:latest`;
+}
+
+async function* eventsOf(stream: Readable, signal: AbortSignal): AsyncIterable<RuntimeEvent> {
+  try {
+    for await (const line of lines(stream)) {
+      const event = JSON.parse(line) as { Action: RuntimeEvent['type']; Actor: { ID: string; Attributes: Record<string, string> } };
+      yield { type: event.Action, id: event.Actor.ID, labels: event.Actor.Attributes };
+    }
+  } catch (error) {
+    if (!signal.aborted) throw translated(error);
+  } finally {
+    stream.destroy();
+  }
+}
+
+/** Reads a progress report to its end; an error in it fails the operation though its status was 200. */
+async function progress(stream: Readable): Promise<void> {
+  try {
+    for await (const line of lines(stream)) {
+      const { error } = JSON.parse(line) as { error?: string };
+      if (error) throw new RuntimeError('failed', error);
+    }
+  } catch (error) {
+    throw translated(error);
+  }
+}
+
+async function collect(chunks: AsyncIterable<Uint8Array>): Promise<string> {
+  const kept: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of chunks) {
+      if (size < execOutputLimit) kept.push(chunk);
+      size += chunk.length;
+    }
+  } catch {
+    // The stream was cut: by the time limit, or because the container ended. What came is the output.
+  }
+  return Buffer.concat(kept).subarray(0, execOutputLimit).toString('utf8');
+}
+
+/** The engine's answer, its refusals as RuntimeError. 304 (it is so already) counts as success. */
+async function attempt<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if ((error as { statusCode?: number }).statusCode === 304) return undefined as T;
+    throw translated(error);
+  }
+}
+
+async function unless<T>(fault: RuntimeFault, answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await attempt(answer);
+  } catch (error) {
+    if ((error as RuntimeError).fault === fault) return undefined;
+    throw error;
+  }
+}
+
+function translated(error: unknown): RuntimeError {
+  if (error instanceof RuntimeError) return error;
+  const { statusCode, json, message, code } = error as { statusCode?: number; json?: { message?: string }; message: string; code?: string };
+  if (statusCode === undefined) return new RuntimeError(code === undefined ? 'failed' : 'unreachable', message);
+  return new RuntimeError(faults[statusCode] ?? 'failed', json?.message ?? message.trim());
+}

@@ -1,0 +1,201 @@
+/**
+ * What pods need from a container engine, and nothing more. `docker.ts` is the one implementation; `test/fakes/runtime.ts`
+ * the fake; `test/contract/runtime.ts` says in tests what these comments say in words.
+ */
+
+/** `running` includes paused; `exited` includes dead and half-removed ones. */
+export type ContainerState = 'created' | 'running' | 'exited';
+
+/** What a list tells of a container. */
+export interface ContainerSummary {
+  readonly id: string;
+  /** Without Docker's leading slash. */
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly state: ContainerState;
+}
+
+/** What an inspection tells. Times are ms since 1970 by the engine's clock, 0 where there is none. */
+export interface ContainerDetails extends ContainerSummary {
+  /** Image as asked for, such as `nginx:1.27`. */
+  readonly image: string;
+  /** `sha256:…` of the image's configuration. */
+  readonly imageId: string;
+  readonly createdMs: number;
+  readonly startedMs: number;
+  readonly finishedMs: number;
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+  /** Why the engine could not start it, or `''`. */
+  readonly error: string;
+  /** Addresses on the engine's networks; empty when not running, on the host's network, or in another's. */
+  readonly ips: readonly string[];
+  readonly tty: boolean;
+}
+
+/**
+ * Body of `POST /containers/create`, as far as pods use it. The Docker Engine API is the field's common tongue
+ * (Podman speaks it too), so these are its names and units.
+ */
+export interface CreateOptions {
+  Image: string;
+  Hostname?: string;
+  Domainname?: string;
+  User?: string;
+  Env?: string[];
+  Entrypoint?: string[];
+  Cmd?: string[];
+  WorkingDir?: string;
+  Labels: Record<string, string>;
+  ExposedPorts?: Record<string, Record<string, never>>;
+  OpenStdin?: boolean;
+  StdinOnce?: boolean;
+  Tty?: boolean;
+  HostConfig: HostConfig;
+}
+
+export interface HostConfig {
+  NetworkMode?: string;
+  IpcMode?: string;
+  PidMode?: string;
+  UTSMode?: string;
+  PortBindings?: Record<string, { HostIp: string; HostPort: string }[]>;
+  ExtraHosts?: string[];
+  Dns?: string[];
+  DnsSearch?: string[];
+  DnsOptions?: string[];
+  Sysctls?: Record<string, string>;
+  Mounts?: Mount[];
+  CpuShares?: number;
+  CpuPeriod?: number;
+  CpuQuota?: number;
+  Memory?: number;
+  MemorySwap?: number;
+  OomScoreAdj?: number;
+  Privileged?: boolean;
+  ReadonlyRootfs?: boolean;
+  CapAdd?: string[];
+  CapDrop?: string[];
+  GroupAdd?: string[];
+  SecurityOpt?: string[];
+  MaskedPaths?: string[];
+  ReadonlyPaths?: string[];
+  RestartPolicy?: { Name: 'no' };
+  LogConfig?: { Type: string; Config: Record<string, string> };
+}
+
+/** A bind mount; `Source` must exist. */
+export interface Mount {
+  Type: 'bind';
+  Source: string;
+  Target: string;
+  ReadOnly: boolean;
+  BindOptions?: { Propagation: 'rprivate' | 'rslave' | 'rshared' };
+}
+
+export interface ImageDetails {
+  /** `sha256:…`. */
+  readonly id: string;
+  /** `name:tag`, those that it is known by. */
+  readonly tags: readonly string[];
+  /** `name@sha256:…`. */
+  readonly digests: readonly string[];
+  readonly sizeBytes: number;
+  /** User that it runs as, `''` for root; only from {@link Runtime.image}. */
+  readonly user: string;
+}
+
+export interface LogOptions {
+  readonly follow: boolean;
+  /** Prefix each line with its RFC 3339 time in nanoseconds. */
+  readonly timestamps: boolean;
+  /** Ms since 1970. */
+  readonly sinceMs?: number;
+  /** Last lines to start with; all if absent. */
+  readonly tailLines?: number;
+  readonly signal: AbortSignal;
+}
+
+export interface RuntimeEvent {
+  readonly type: 'start' | 'die' | 'oom' | 'destroy';
+  readonly id: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface ExecResult {
+  readonly exitCode: number;
+  /** Standard output and error as they came, at most 10 KiB. */
+  readonly output: string;
+  readonly timedOut: boolean;
+}
+
+export interface RuntimeInfo {
+  /** Engine version, such as `27.3.1`. */
+  readonly version: string;
+  readonly operatingSystem: string;
+  readonly kernelVersion: string;
+  /** As Go names it: `amd64`, `arm64`, `arm`. */
+  readonly architecture: string;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  /** Where it keeps images and containers. */
+  readonly rootDir: string;
+}
+
+export interface DiskUsage { readonly capacityBytes: number; readonly availableBytes: number }
+export interface ContainerStats { readonly cpuNanoseconds: number; readonly memoryBytes: number; readonly pids: number }
+/** Credentials of one registry. */
+export interface RegistryAuth { readonly username: string; readonly password: string; readonly serveraddress: string }
+
+export type RuntimeFault = 'notFound' | 'conflict' | 'invalid' | 'unreachable' | 'failed';
+
+/** The engine said no, or did not answer. `fault` is what to decide by; `message` is the engine's own words. */
+export class RuntimeError extends Error {
+  readonly fault: RuntimeFault;
+
+  constructor(fault: RuntimeFault, message: string) {
+    super(message);
+    this.name = 'RuntimeError';
+    this.fault = fault;
+  }
+}
+
+/** Every method throws {@link RuntimeError} and nothing else. */
+export interface Runtime {
+  /** All containers, running or not, whose label `label` is set (to `value`, if given). */
+  containers(label: string, value?: string): Promise<ContainerSummary[]>;
+  /** Undefined when there is no such container. */
+  inspect(id: string): Promise<ContainerDetails | undefined>;
+  /** Makes a container and returns its id. `notFound`: no such image; `conflict`: the name is taken. */
+  create(name: string, options: CreateOptions): Promise<string>;
+  /** Nothing when it runs already. */
+  start(id: string): Promise<void>;
+  /** Sends the image's stop signal, and SIGKILL after `graceSeconds`; resolves when it has ended. Nothing when it does not run or exist. */
+  stop(id: string, graceSeconds: number): Promise<void>;
+  /** Nothing when it does not run or exist. */
+  kill(id: string, signal: string): Promise<void>;
+  /** Kills it if need be, and removes it with its anonymous volumes. Nothing when there is none. */
+  remove(id: string): Promise<void>;
+  /** Runs a command in a running container, without input. */
+  exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult>;
+  /** Lines of standard output and error in the order they came. Reads only as fast as it is consumed. */
+  logs(id: string, options: LogOptions): AsyncIterable<Uint8Array>;
+  /**
+   * Resolves once subscribed to containers that have `label`; nothing after that is missed until the iteration ends,
+   * which it does when `signal` aborts or the engine goes away.
+   */
+  events(label: string, signal: AbortSignal): Promise<AsyncIterable<RuntimeEvent>>;
+  image(name: string): Promise<ImageDetails | undefined>;
+  images(): Promise<ImageDetails[]>;
+  /** Resolves when the image is there; throws with the registry's own words otherwise. */
+  pull(name: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<void>;
+  /** Loads a `docker save` archive. */
+  load(archive: Uint8Array): Promise<void>;
+  /** `conflict` when a container uses it. */
+  removeImage(id: string): Promise<void>;
+  info(): Promise<RuntimeInfo>;
+  /** Of the file system that holds images. */
+  disk(): Promise<DiskUsage>;
+  /** Undefined when it does not run. */
+  stats(id: string): Promise<ContainerStats | undefined>;
+}

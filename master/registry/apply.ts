@@ -1,0 +1,154 @@
+import { decode } from '../../shared/decode.ts';
+import type { Kind } from '../../shared/kind.ts';
+import type { KubeObject } from '../../shared/meta.ts';
+import { nodeOf, type Node } from '../../shared/schema.ts';
+import { badRequest, StatusError, type StatusCause } from '../../shared/status.ts';
+import { toTime } from '../../shared/time.ts';
+import { childNode, difference, FieldSet, intersection, isObject, itemElement, memberElement, ownership, pathString, union } from './field-set.ts';
+import { changedFields, ownedFields, parseManagers, storeManagers, type Manager } from './managed-fields.ts';
+
+export interface ApplyOptions {
+  readonly manager: string;
+  /** Take fields that others own instead of refusing. */
+  readonly force: boolean;
+  readonly nowMs: number;
+  readonly subresource?: string;
+}
+
+/**
+ * Server-side apply: merges an apply configuration into the live object and keeps account of who owns what.
+ * Returns a new document, not yet defaulted or validated; `current` is not touched.
+ * @throws StatusError 400 for a configuration that the schema does not know, 409 with one cause per conflicting field
+ */
+export function serverSideApply(kind: Kind, current: KubeObject | undefined, config: unknown, options: ApplyOptions): KubeObject {
+  const wanted = readConfig(kind, config);
+  const live = current ? structuredClone(current) : undefined;
+  const managers = live ? parseManagers(live) : [];
+  const isMine = ({ entry }: Manager): boolean =>
+    entry.manager === options.manager && entry.operation === 'Apply' && (entry.subresource ?? '') === (options.subresource ?? '');
+  const mine = managers.find(isMine);
+  const others = managers.filter((manager) => !isMine(manager));
+  const applied = ownedFields(kind, wanted);
+  const node = nodeOf(kind.schema);
+  const merged = live ? merge(node, live, wanted) as KubeObject : wanted;
+  const taken = live ? takenFields(kind, live, merged, applied) : applied;
+  const kept = settleConflicts(others, taken, options.force);
+  if (mine) prune(node, merged, difference(mine.fields, applied), kept);
+  const unchanged = mine && JSON.stringify(mine.fields.toJSON()) === JSON.stringify(applied.toJSON());
+  const entry = {
+    manager: options.manager, operation: 'Apply', apiVersion: kind.apiVersion,
+    time: unchanged && taken.empty && mine.entry.time ? mine.entry.time : toTime(options.nowMs),
+    ...(options.subresource ? { subresource: options.subresource } : {}),
+  };
+  storeManagers(merged, [...kept, { entry, fields: applied }]);
+  return merged;
+}
+
+function readConfig(kind: Kind, config: unknown): KubeObject {
+  const { value, unknown } = decode<KubeObject>(kind.schema, config, { complete: false });
+  if (value.metadata?.managedFields) throw badRequest('metadata.managedFields must be nil');
+  if (unknown.length > 0) {
+    const where = [value.metadata?.namespace, value.metadata?.name].filter(Boolean).join('/');
+    throw new StatusError(500, 'InternalError', `failed to create typed patch object (${where}; ${kind.apiVersion}, Kind=${kind.kind}): ${unknown.map((path) => `.${path}: field not declared in schema`).join('\n')}`);
+  }
+  return value;
+}
+
+/** Fields of the configuration whose value it changes, or that were not there before. */
+function takenFields(kind: Kind, live: unknown, merged: unknown, applied: FieldSet): FieldSet {
+  const before = ownedFields(kind, live);
+  return union(changedFields(kind, live, merged, intersection(applied, before)), difference(applied, before));
+}
+
+function settleConflicts(others: readonly Manager[], taken: FieldSet, force: boolean): Manager[] {
+  const conflicts = others.flatMap((manager) => [...intersection(manager.fields, taken).paths()].map((path) => ({ manager, path })));
+  if (conflicts.length > 0 && !force) throw conflictError(conflicts);
+  return others.map(({ entry, fields }) => ({ entry, fields: difference(fields, taken) }));
+}
+
+interface Conflict { readonly manager: Manager; readonly path: readonly string[] }
+
+function conflictError(conflicts: readonly Conflict[]): StatusError {
+  const causes: StatusCause[] = conflicts.map(({ manager, path }) => ({
+    reason: 'FieldManagerConflict', message: `conflict with ${describe(manager)}`, field: pathString(path),
+  }));
+  return new StatusError(409, 'Conflict', conflictMessage(conflicts), { causes });
+}
+
+function conflictMessage(conflicts: readonly Conflict[]): string {
+  const [first] = conflicts;
+  if (conflicts.length === 1) return `Apply failed with 1 conflict: conflict with ${describe(first!.manager)}: ${pathString(first!.path)}`;
+  const byManager = new Map<string, string[]>();
+  for (const { manager, path } of conflicts) {
+    const name = describe(manager);
+    byManager.set(name, [...byManager.get(name) ?? [], `- ${pathString(path)}`]);
+  }
+  const parts = [...byManager].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, paths]) => `conflicts with ${name}:\n${paths.join('\n')}`);
+  return `Apply failed with ${conflicts.length} conflicts: ${parts.join('\n')}`;
+}
+
+/** A manager as apiserver's `printManager` words it. */
+function describe({ entry }: Manager): string {
+  const name = `${JSON.stringify(entry.manager)}${entry.subresource ? ` with subresource ${JSON.stringify(entry.subresource)}` : ''}`;
+  if (entry.operation !== 'Update') return name;
+  return `${name} using ${entry.apiVersion}${entry.time ? ` at ${entry.time}` : ''}`;
+}
+
+/** Configuration over live: fields one by one, keyed lists item by item, sets joined, the rest replaced. */
+function merge(node: Node | undefined, live: unknown, wanted: unknown): unknown {
+  switch (ownership(node, wanted)) {
+    case 'leaf': return wanted;
+    case 'fields': {
+      const result: Record<string, unknown> = isObject(live) ? { ...live } : {};
+      for (const [key, child] of Object.entries(wanted as object)) {
+        Object.defineProperty(result, key, { value: merge(childNode(node!, key), result[key], child), enumerable: true, configurable: true, writable: true });
+      }
+      return result;
+    }
+    case 'items': return mergeLists(live, wanted as unknown[], (item) => itemElement(node!, item), (old, item) => merge(node!.item, old, item));
+    case 'members': return mergeLists(live, wanted as unknown[], memberElement, (_, item) => item);
+  }
+}
+
+/** Items of the configuration in its order; items only in the live list stay where they stood among the others. */
+function mergeLists(live: unknown, wanted: readonly unknown[], key: (item: unknown) => string, mergeItem: (old: unknown, item: unknown) => unknown): unknown[] {
+  const old = Array.isArray(live) ? live : [];
+  const byKey = new Map(old.map((item) => [key(item), item]));
+  const asked = new Set(wanted.map(key));
+  const position = new Map(old.map((item, index) => [key(item), index]));
+  const rest = old.filter((item) => !asked.has(key(item)));
+  const result: unknown[] = [];
+  for (const item of wanted) {
+    const at = position.get(key(item));
+    while (at !== undefined && rest.length > 0 && position.get(key(rest[0]))! < at) result.push(rest.shift());
+    result.push(mergeItem(byKey.get(key(item)), item));
+  }
+  return [...result, ...rest];
+}
+
+/** Removes fields that this manager gave up and nobody else owns. Mutates `document`. */
+function prune(node: Node, document: unknown, dropped: FieldSet, others: readonly Manager[]): void {
+  const owned = others.reduce((sum, { fields }) => union(sum, fields), new FieldSet());
+  pruneBelow(node, document, dropped, owned);
+}
+
+function pruneBelow(node: Node | undefined, parent: unknown, dropped: FieldSet, owned: FieldSet): void {
+  for (const [element, child] of dropped.children) {
+    const others = owned.children.get(element) ?? new FieldSet();
+    const removable = child.member && others.empty;
+    if (Array.isArray(parent)) {
+      const index = parent.findIndex((item) => (element.startsWith('v:') ? memberElement(item) : itemElement(node!, item)) === element);
+      if (index < 0) continue;
+      if (removable) parent.splice(index, 1);
+      else pruneBelow(node?.item, parent[index], child, others);
+    } else if (isObject(parent)) {
+      const key = element.slice(2);
+      if (removable) delete parent[key];
+      else pruneBelow(node && childNode(node, key), parent[key], child, others);
+      if (others.empty && isEmpty(parent[key])) delete parent[key];
+    }
+  }
+}
+
+const isEmpty = (value: unknown): boolean => (Array.isArray(value) && value.length === 0) || (isObject(value) && Object.keys(value).length === 0);
+

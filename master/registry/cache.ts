@@ -1,0 +1,42 @@
+/**
+ * Parsed objects by revision, newest use last, bounded by the size of their documents.
+ * A revision's document never changes, so an entry is never stale.
+ */
+export class ParsedCache {
+  readonly #entries = new Map<number, { readonly object: unknown; readonly size: number }>();
+  readonly #maxBytes: number;
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** The parsed document of a revision; the same instance for every caller while it stays cached. */
+  parse<T>(revision: number, bytes: Uint8Array): T {
+    const known = this.#entries.get(revision);
+    if (known) {
+      this.#entries.delete(revision);
+      this.#entries.set(revision, known);
+      return known.object as T;
+    }
+    const object = parseDocument<T>(bytes);
+    this.put(revision, object, bytes.length);
+    return object;
+  }
+
+  put(revision: number, object: unknown, size: number): void {
+    if (this.#entries.has(revision)) return;
+    this.#entries.set(revision, { object, size });
+    this.#bytes += size;
+    for (const [oldest, entry] of this.#entries) {
+      if (this.#bytes <= this.#maxBytes) return;
+      this.#entries.delete(oldest);
+      this.#bytes -= entry.size;
+    }
+  }
+}
+
+/** Parses a stored JSON document. */
+export function parseDocument<T>(bytes: Uint8Array): T {
+  return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')) as T;
+}

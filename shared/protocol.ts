@@ -1,0 +1,211 @@
+import { Packr } from 'msgpackr';
+import * as v from 'valibot';
+import type { ConfigMap } from './kinds/configmap.ts';
+import type { Node } from './kinds/node.ts';
+import type { Pod } from './kinds/pod.ts';
+import type { Secret } from './kinds/secret.ts';
+
+/** Version of this file's messages. A hub refuses an agent whose major version it does not speak. */
+export const protocolVersion = 1;
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const text = v.pipe(v.string(), v.maxLength(4096));
+
+/** A whole API object that its own kind's decoder has checked or will check; here only that it names itself. */
+const document = <T>() => v.custom<T>((input) => {
+  const metadata = (input as { metadata?: { name?: unknown } } | null)?.metadata;
+  return typeof metadata === 'object' && metadata !== null && typeof metadata.name === 'string' && metadata.name !== '';
+}, 'expected an object with metadata.name');
+
+const ServicePortEntry = v.object({
+  name: v.string(), protocol: v.picklist(['TCP', 'UDP', 'SCTP']), port: count,
+  nodePort: v.exactOptional(count), appProtocol: v.exactOptional(v.string()),
+});
+const EndpointPortEntry = v.object({ name: v.string(), protocol: v.picklist(['TCP', 'UDP', 'SCTP']), port: count });
+const EndpointEntry = v.object({
+  addresses: v.array(v.string()), ready: v.boolean(), serving: v.boolean(), terminating: v.boolean(),
+  nodeName: v.exactOptional(v.string()), hostname: v.exactOptional(v.string()), pod: v.exactOptional(v.string()),
+});
+
+/**
+ * One thing that a node must know. `revision` is the store revision that it was last changed at.
+ * A service and its endpoint slices are items of their own, so that a changed slice costs a slice.
+ */
+export const Item = v.variant('type', [
+  v.object({ type: v.literal('pod'), revision: count, object: document<Pod>() }),
+  v.object({ type: v.literal('configMap'), revision: count, object: document<ConfigMap>() }),
+  v.object({ type: v.literal('secret'), revision: count, object: document<Secret>() }),
+  v.object({
+    type: v.literal('service'), revision: count, namespace: text, name: text,
+    serviceType: v.picklist(['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName']),
+    /** Empty for ExternalName; `['None']` for headless. */
+    clusterIPs: v.array(v.string()),
+    externalName: v.exactOptional(v.string()),
+    ports: v.array(ServicePortEntry),
+    /** Seconds of ClientIP affinity; 0 for none. */
+    affinitySeconds: count,
+    internalTrafficPolicy: v.picklist(['Cluster', 'Local']),
+    externalTrafficPolicy: v.picklist(['Cluster', 'Local']),
+    publishNotReadyAddresses: v.boolean(),
+  }),
+  v.object({
+    type: v.literal('endpoints'), revision: count, namespace: text,
+    /** Name of the EndpointSlice. */
+    name: text,
+    service: text,
+    ports: v.array(EndpointPortEntry),
+    endpoints: v.array(EndpointEntry),
+  }),
+]);
+export type Item = v.InferOutput<typeof Item>;
+export type ItemOf<K extends Item['type']> = Extract<Item, { type: K }>;
+export type ServiceItem = ItemOf<'service'>;
+export type EndpointsItem = ItemOf<'endpoints'>;
+
+/** `pod/default/web-1`: the identity of an item in state files and deltas. */
+export function itemKey(item: Item): string {
+  switch (item.type) {
+    case 'pod': case 'configMap': case 'secret': return `${item.type}/${item.object.metadata.namespace ?? ''}/${item.object.metadata.name ?? ''}`;
+    case 'service': case 'endpoints': return `${item.type}/${item.namespace}/${item.name}`;
+  }
+}
+
+/** What the agent reports of a pod. `gone` says that its containers are no more, so that the master may remove the object. */
+const PodReport = v.object({
+  namespace: text, name: text, uid: text,
+  /** A `PodStatus`; the hub runs the kind's decoder over it. */
+  status: v.record(v.string(), v.unknown()),
+  gone: v.boolean(),
+});
+export type PodReport = v.InferOutput<typeof PodReport>;
+
+const EventReport = v.object({
+  namespace: text,
+  /** Identity of the event on the agent, for counting: a repeated event keeps its key. */
+  key: text,
+  involvedObject: v.object({
+    apiVersion: text, kind: text, namespace: v.exactOptional(text), name: text, uid: v.exactOptional(text),
+    fieldPath: v.exactOptional(text),
+  }),
+  reason: text, message: v.string(), type: v.picklist(['Normal', 'Warning']), component: text,
+  count, firstMs: count, lastMs: count,
+});
+export type EventReport = v.InferOutput<typeof EventReport>;
+
+/** What a stream opened by the master is for. */
+export const StreamRequest = v.variant('type', [
+  v.object({
+    type: v.literal('logs'), namespace: text, pod: text, uid: text, container: text,
+    follow: v.boolean(), previous: v.boolean(), timestamps: v.boolean(),
+    sinceMs: v.exactOptional(count), tailLines: v.exactOptional(count), limitBytes: v.exactOptional(count),
+  }),
+]);
+export type StreamRequest = v.InferOutput<typeof StreamRequest>;
+
+interface MessageSpec { readonly from: 'agent' | 'master'; readonly schema: v.GenericSchema<unknown, unknown> }
+const message = <const F extends 'agent' | 'master', S extends v.GenericSchema<unknown, unknown>>(from: F, schema: S): { from: F; schema: S } => ({ from, schema });
+
+/**
+ * Every message between master and agent. A message's number on the wire is its place in this list: append only.
+ *
+ * ```
+ * agent                                   master
+ *   hello {epoch, revision held}  ───────▶
+ *                                 ◀─────── welcome
+ *                                 ◀─────── sync {from, revision, items, removed}   from = 0: a complete snapshot
+ *   (persist)  ack {revision}     ───────▶
+ *   status {seq, …}               ───────▶
+ *                                 ◀─────── statusAck {seq}
+ * ```
+ */
+export const messages = {
+  /** First frame of a session. `epoch` is `''` and `revision` 0 for an agent that holds nothing. */
+  hello: message('agent', v.object({ protocol: count, agentVersion: text, node: text, bootId: text, epoch: text, revision: count })),
+  /** The answer; `leaseMs` is how long the master waits for a sign of life, `heartbeatMs` how often one is due. */
+  welcome: message('master', v.object({
+    protocol: count, masterVersion: text, epoch: text, nowMs: count, heartbeatMs: count, leaseMs: count,
+    serviceCIDR: text, clusterDomain: text, clusterDNS: text, podCIDR: text,
+  })),
+  /**
+   * Takes the agent from revision `from` to `revision`. `from` 0 replaces everything it holds. Large ones come in parts:
+   * all but the last have `more`, and only the last may be persisted and acknowledged together with its parts.
+   */
+  sync: message('master', v.object({ epoch: text, from: count, revision: count, items: v.array(Item), removed: v.array(text), more: v.boolean() })),
+  /** Everything up to `revision` is on the agent's disk. */
+  ack: message('agent', v.object({ epoch: text, revision: count })),
+  /** The agent cannot apply a sync (its `from` is not what it holds): send a snapshot. */
+  resync: message('agent', v.object({ reason: text })),
+  /** Latest statuses; resent until acknowledged, the latest of a pod wins. */
+  status: message('agent', v.object({ seq: count, pods: v.array(PodReport) })),
+  statusAck: message('master', v.object({ seq: count })),
+  /** The Node object as the agent sees it: labels, capacity, conditions, addresses, images. */
+  node: message('agent', v.object({ seq: count, node: document<Node>() })),
+  nodeAck: message('master', v.object({ seq: count })),
+  events: message('agent', v.object({ seq: count, events: v.array(EventReport) })),
+  eventsAck: message('master', v.object({ seq: count })),
+  /** A sign of life; any other frame counts as one too. */
+  heartbeat: message('agent', v.object({})),
+  heartbeatAck: message('master', v.object({})),
+  /** Opens byte stream `id` (even numbers are the master's). The data travels in channel frames. */
+  open: message('master', v.object({ id: count, request: StreamRequest })),
+  /** The master ends the session and says why; `retry` false: do not come back with these credentials. */
+  bye: message('master', v.object({ reason: text, retry: v.boolean() })),
+} as const satisfies Record<string, MessageSpec>;
+
+export type MessageName = keyof typeof messages;
+export type Payload<N extends MessageName> = v.InferOutput<(typeof messages)[N]['schema']>;
+export type From<F extends 'agent' | 'master'> = { [N in MessageName]: (typeof messages)[N]['from'] extends F ? N : never }[MessageName];
+/** A decoded control message of one side. */
+export type Message<F extends 'agent' | 'master'> = { [N in From<F>]: { readonly name: N; readonly payload: Payload<N> } }[From<F>];
+/** One handler per message of the other side; a missing one does not compile. */
+export type Handlers<F extends 'agent' | 'master', R = void> = { readonly [N in From<F>]: (payload: Payload<N>) => R };
+
+/** Peer sent something that is no message of its side. The session ends; nothing of the frame was applied. */
+export class ProtocolError extends Error {
+  constructor(why: string) {
+    super(why);
+    this.name = 'ProtocolError';
+  }
+}
+
+/** First byte of a frame: 0 is a control message, others are channel.ts's. */
+export const controlFrame = 0;
+
+const packr = new Packr({ useRecords: false, variableMapSize: true, encodeUndefinedAsNil: false, int64AsType: 'number' });
+const names = Object.keys(messages) as MessageName[];
+const numbers = new Map(names.map((name, number) => [name, number]));
+
+/** Bytes of a control frame: 0, the message's number, its payload in MessagePack. */
+export function encodeMessage<N extends MessageName>(name: N, payload: Payload<N>): Buffer {
+  const body = packr.pack(payload) as Buffer;
+  const frame = Buffer.allocUnsafe(2 + body.length);
+  frame[0] = controlFrame;
+  frame[1] = numbers.get(name)!;
+  body.copy(frame, 2);
+  return frame;
+}
+
+/**
+ * Reads a control frame of the side `from`.
+ * @throws ProtocolError when it is none, or its payload fails the message's schema
+ */
+export function decodeMessage<F extends 'agent' | 'master'>(frame: Uint8Array, from: F): Message<F> {
+  const name = frame.length >= 2 && frame[0] === controlFrame ? names[frame[1]!] : undefined;
+  if (!name) throw new ProtocolError(`frame of ${frame.length} bytes is no control message`);
+  const spec: MessageSpec = messages[name];
+  if (spec.from !== from) throw new ProtocolError(`message ${name} is not for ${from} to send`);
+  const result = v.safeParse(spec.schema, unpack(name, frame.subarray(2)));
+  if (!result.success) {
+    const issue = result.issues[0];
+    throw new ProtocolError(`message ${name}: ${v.getDotPath(issue) ?? 'payload'}: ${issue.message}`);
+  }
+  return { name, payload: result.output } as Message<F>;
+}
+
+function unpack(name: string, body: Uint8Array): unknown {
+  try {
+    return packr.unpack(body) as unknown;
+  } catch (error) {
+    throw new ProtocolError(`message ${name}: ${(error as Error).message}`);
+  }
+}
