@@ -102,6 +102,19 @@ export const StreamRequest = v.variant('type', [
 ]);
 export type StreamRequest = v.InferOutput<typeof StreamRequest>;
 
+/**
+ * A changed endpoint in short: addresses, flags (1 ready, 2 serving, 4 terminating), node name, host name, pod; `''` for absent.
+ */
+const EndpointTuple = v.tuple([v.array(v.string()), count, v.string(), v.string(), v.string()]);
+export type EndpointTuple = v.InferOutput<typeof EndpointTuple>;
+
+/**
+ * What became of one endpoint slice: namespace, name, revision that it is based on, its new revision, endpoints added or
+ * changed, first addresses of endpoints removed. See endpoints-patch.ts.
+ */
+const SlicePatch = v.tuple([text, text, count, count, v.array(EndpointTuple), v.array(v.string())]);
+export type SlicePatch = v.InferOutput<typeof SlicePatch>;
+
 interface MessageSpec { readonly from: 'agent' | 'master'; readonly schema: v.GenericSchema<unknown, unknown> }
 const message = <const F extends 'agent' | 'master', S extends v.GenericSchema<unknown, unknown>>(from: F, schema: S): { from: F; schema: S } => ({ from, schema });
 
@@ -128,11 +141,16 @@ export const messages = {
   })),
   /**
    * Takes the agent from revision `from` to `revision`. `from` 0 replaces everything it holds. Large ones come in parts:
-   * all but the last have `more`, and only the last may be persisted and acknowledged together with its parts.
+   * all but the last have `more`, and only the last may be persisted and acknowledged together with its parts; its
+   * `from` and `revision` are those of the whole (a `patch` may be the last part). Items are whole, so a sync may be
+   * applied by an agent that holds any revision in [`from`, `revision`).
    */
   sync: message('master', v.object({ epoch: text, from: count, revision: count, items: v.array(Item), removed: v.array(text), more: v.boolean() })),
-  /** Everything up to `revision` is on the agent's disk. */
-  ack: message('agent', v.object({ epoch: text, revision: count })),
+  /**
+   * Everything up to `revision` is on the agent's disk. `items`, in the first ack of a session, is how many it holds: the
+   * master sends a snapshot when the agent has kept something whose removal the master no longer remembers.
+   */
+  ack: message('agent', v.object({ epoch: text, revision: count, items: v.exactOptional(count) })),
   /** The agent cannot apply a sync (its `from` is not what it holds): send a snapshot. */
   resync: message('agent', v.object({ reason: text })),
   /** Latest statuses; resent until acknowledged, the latest of a pod wins. */
@@ -150,6 +168,11 @@ export const messages = {
   open: message('master', v.object({ id: count, request: StreamRequest })),
   /** The master ends the session and says why; `retry` false: do not come back with these credentials. */
   bye: message('master', v.object({ reason: text, retry: v.boolean() })),
+  /**
+   * The last (often the only) part of a sync, for endpoint slices of which little changed: from, revision, slices.
+   * A slice that the agent holds at or past its new revision is skipped; one that is not at its base asks for a resync.
+   */
+  patch: message('master', v.tuple([count, count, v.array(SlicePatch)])),
 } as const satisfies Record<string, MessageSpec>;
 
 export type MessageName = keyof typeof messages;
@@ -171,6 +194,9 @@ export class ProtocolError extends Error {
 /** First byte of a frame: 0 is a control message, others are channel.ts's. */
 export const controlFrame = 0;
 
+/** Largest frames in bytes that each end accepts; a longer one ends the session. A Secret may hold 1 MiB, in base64. */
+export const maxFrameBytes = { fromAgent: 1024 * 1024, fromMaster: 8 * 1024 * 1024 } as const;
+
 const packr = new Packr({ useRecords: false, variableMapSize: true, encodeUndefinedAsNil: false, int64AsType: 'number' });
 const names = Object.keys(messages) as MessageName[];
 const numbers = new Map(names.map((name, number) => [name, number]));
@@ -183,6 +209,28 @@ export function encodeMessage<N extends MessageName>(name: N, payload: Payload<N
   frame[1] = numbers.get(name)!;
   body.copy(frame, 2);
   return frame;
+}
+
+/** MessagePack of an item, to be put into any number of sync frames by {@link encodeSync}. */
+export function packItem(item: Item): Buffer {
+  // A copy of its own: what the encoder returns is a view of a larger buffer that would be kept alive by it.
+  return Buffer.from(packr.pack(item) as Buffer);
+}
+
+/** The frame that `encodeMessage('sync', …)` would give, from items packed before. */
+export function encodeSync(head: Omit<Payload<'sync'>, 'items'>, packed: readonly Uint8Array[]): Buffer {
+  const { epoch, from, revision, removed, more } = head;
+  const before = [packr.pack('epoch'), packr.pack(epoch), packr.pack('from'), packr.pack(from), packr.pack('revision'), packr.pack(revision),
+    packr.pack('removed'), packr.pack(removed), packr.pack('more'), packr.pack(more), packr.pack('items')] as Buffer[];
+  return Buffer.concat([Buffer.from([controlFrame, numbers.get('sync')!, 0x86]), ...before, arrayHeader(packed.length), ...packed]);
+}
+
+function arrayHeader(length: number): Buffer {
+  if (length < 16) return Buffer.from([0x90 | length]);
+  const header = Buffer.alloc(5);
+  header[0] = 0xdd;
+  header.writeUInt32BE(length, 1);
+  return header;
 }
 
 /**

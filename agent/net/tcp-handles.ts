@@ -37,14 +37,14 @@ export interface TcpHandle {
   /** Tries to write at once; what the kernel does not take is written later, and the request then completes. */
   writeBuffer(request: WriteRequest, bytes: Uint8Array): number;
   shutdown(request: ShutdownRequest): number;
-  /** Closes with a reset instead of an end. */
+  /** Closes with a reset instead of an end. When it fails, the handle stays open and can never be closed. */
   reset(closed?: () => void): number;
   close(closed?: () => void): void;
 }
 
 export interface ReadOwner {
-  /** `count` bytes were read, or the negative errno says why there are none. */
-  read(count: number): Uint8Array | undefined;
+  /** Something was read: `streamBaseState` says how many bytes, or as a negative errno why none. */
+  read(): Uint8Array | undefined;
 }
 
 export interface ConnectRequest { oncomplete: (status: number) => void }

@@ -35,9 +35,11 @@ export function createRawEngine(clock: Clock): TcpEngine {
 
 class RawConnection implements TcpConnection {
   handle: TcpHandle | undefined;
+  connected: boolean;
 
-  constructor(handle: TcpHandle) {
+  constructor(handle: TcpHandle, connected: boolean) {
     this.handle = handle;
+    this.connected = connected;
   }
 
   remoteAddress(): string {
@@ -48,7 +50,7 @@ class RawConnection implements TcpConnection {
 
   reset(): void {
     const handle = this.release();
-    if (handle) resetHandle(handle);
+    if (handle) closeHandle(handle, this.connected);
   }
 
   release(): TcpHandle | undefined {
@@ -81,7 +83,7 @@ class RawEngine implements TcpEngine {
     handle.setNoDelay(true);
     handle.setKeepAlive(true, keepAliveSeconds);
     handle.onconnection = (status, client) => {
-      if (client) events.accept(new RawConnection(client));
+      if (client) events.accept(new RawConnection(client, true));
       else events.failed(systemError(status, 'accept'));
     };
     check(handle.listen(backlog), 'listen');
@@ -93,10 +95,12 @@ class RawEngine implements TcpEngine {
   connect(address: string, port: number, done: (error?: NodeJS.ErrnoException) => void): TcpConnection {
     const { TCP, TCPConnectWrap, constants } = this.#native;
     const handle = new TCP(constants.SOCKET);
-    const connection = new RawConnection(handle);
+    const connection = new RawConnection(handle, false);
     const request = new TCPConnectWrap();
     request.oncomplete = (status) => {
-      if (connection.handle) done(status === 0 ? undefined : systemError(status, `connect ${address}:${port}`));
+      if (!connection.handle) return;
+      connection.connected = status === 0;
+      done(status === 0 ? undefined : systemError(status, `connect ${address}:${port}`));
     };
     handle.setNoDelay(true);
     handle.setKeepAlive(true, keepAliveSeconds);
@@ -196,6 +200,8 @@ class Direction implements ReadOwner, TcpForwarding {
   #closed = false;
   /** The end of the source was passed on completely. */
   #finished = false;
+  /** It is being passed on, behind what is still to be written. */
+  #finishing = false;
   #writing = false;
   /** Its own buffer while it is busy. */
   #own: Buffer | undefined;
@@ -229,8 +235,9 @@ class Direction implements ReadOwner, TcpForwarding {
     this.#close(true);
   }
 
-  read(count: number): Uint8Array | undefined {
+  read(): Uint8Array | undefined {
     if (this.#closed) return undefined;
+    const count = this.#buffers.state[this.#buffers.native.kReadBytesOrError]!;
     if (count > 0) return this.#own ? this.#readBusy(this.#own, count) : this.#readQuiet(count);
     if (count === endOfFile) this.#finish();
     else if (count < 0) this.#close(true);
@@ -291,10 +298,13 @@ class Direction implements ReadOwner, TcpForwarding {
     const request: ShutdownRequest = new this.#buffers.native.ShutdownWrap();
     request.owner = this;
     request.oncomplete = shutdownComplete;
-    if (this.#sink.shutdown(request) !== 0) this.#close(true);
+    const status = this.#sink.shutdown(request);
+    this.#finishing = status === 0;
+    if (status !== 0) this.#close(true);
   }
 
   shut(status: number): void {
+    this.#finishing = false;
     if (this.#closed) return;
     if (status !== 0) return this.#close(true);
     this.#finished = true;
@@ -320,10 +330,8 @@ class Direction implements ReadOwner, TcpForwarding {
   #close(reset: boolean): void {
     if (this.#closed) return;
     this.#closed = this.#twin.#closed = true;
-    for (const handle of [this.#source, this.#sink]) {
-      if (reset) resetHandle(handle);
-      else handle.close();
-    }
+    closeHandle(this.#source, reset && !this.#twin.#finishing);
+    closeHandle(this.#sink, reset && !this.#finishing);
     this.#release();
     this.#twin.#release();
     this.#ended(this.#first ? this : this.#twin);
@@ -331,7 +339,7 @@ class Direction implements ReadOwner, TcpForwarding {
 }
 
 function readComplete(this: TcpHandle): Uint8Array | undefined {
-  return this.owner?.read(lastRead());
+  return this.owner?.read();
 }
 
 function writeComplete(this: WriteRequest, status: number): void {
@@ -342,9 +350,13 @@ function shutdownComplete(this: ShutdownRequest, status: number): void {
   this.owner?.shut(status);
 }
 
-/** A socket whose end is on its way refuses a reset; closing it must do. */
-function resetHandle(handle: TcpHandle): void {
-  if (handle.reset() !== 0) handle.close();
+/**
+ * A handle that refuses a reset cannot be closed any more either, so it must not be asked when it would refuse:
+ * not before it is connected, nor while its end is on its way.
+ */
+function closeHandle(handle: TcpHandle, reset: boolean): void {
+  if (reset) handle.reset();
+  else handle.close();
 }
 
 function systemError(status: number, what: string): NodeJS.ErrnoException {

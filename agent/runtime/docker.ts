@@ -13,7 +13,7 @@ export interface DockerOptions {
   readonly host?: string;
 }
 
-const faults: Record<number, RuntimeFault> = { 400: 'invalid', 404: 'notFound', 409: 'conflict', 422: 'invalid' };
+const faults: Record<number, RuntimeFault> = { 400: 'invalid', 401: 'invalid', 403: 'invalid', 404: 'notFound', 409: 'conflict', 422: 'invalid' };
 const execOutputLimit = 10 * 1024;
 
 /** A Docker engine over its HTTP API. */
@@ -108,10 +108,12 @@ export class DockerRuntime implements Runtime {
     }));
   }
 
-  async pull(name: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<void> {
+  async pull(name: string, auth: RegistryAuth | undefined, signal: AbortSignal, answered: () => void = () => {}): Promise<void> {
     const options = { abortSignal: signal, ...(auth ? { authconfig: auth } : {}) };
-    const stream = await attempt(this.#docker.pull(withTag(name), options));
-    await progress(stream as Readable);
+    const stream = await attempt(this.#docker.pull(withTag(name), options)) as Readable;
+    const abort = (): void => { stream.destroy(new RuntimeError('unreachable', 'the pull was given up')); };
+    signal.addEventListener('abort', abort, { once: true });
+    await progress(stream, answered).finally(() => signal.removeEventListener('abort', abort));
   }
 
   async load(archive: Uint8Array): Promise<void> {
@@ -222,9 +224,10 @@ async function* eventsOf(stream: Readable, signal: AbortSignal): AsyncIterable<R
 }
 
 /** Reads a progress report to its end; an error in it fails the operation though its status was 200. */
-async function progress(stream: Readable): Promise<void> {
+async function progress(stream: Readable, answered: () => void = () => {}): Promise<void> {
   try {
     for await (const line of lines(stream)) {
+      answered();
       const { error } = JSON.parse(line) as { error?: string };
       if (error) throw new RuntimeError('failed', error);
     }

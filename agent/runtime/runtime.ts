@@ -187,8 +187,11 @@ export interface Runtime {
   events(label: string, signal: AbortSignal): Promise<AsyncIterable<RuntimeEvent>>;
   image(name: string): Promise<ImageDetails | undefined>;
   images(): Promise<ImageDetails[]>;
-  /** Resolves when the image is there; throws with the registry's own words otherwise. */
-  pull(name: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<void>;
+  /**
+   * Resolves when the image is there; throws with the registry's own words otherwise: `notFound` and `invalid` are the
+   * registry's verdict, anything else a failure to get one. `answered` is called once the registry has said something.
+   */
+  pull(name: string, auth: RegistryAuth | undefined, signal: AbortSignal, answered?: () => void): Promise<void>;
   /** Loads a `docker save` archive. */
   load(archive: Uint8Array): Promise<void>;
   /** `conflict` when a container uses it. */

@@ -102,7 +102,7 @@ complaint() {
 }
 
 start_by_hand() {
-  local flags=() legacy= i
+  local flags=() legacy= why i
   # Daemons that died hard leave pid files behind, and dockerd believes in any process that has such a number now.
   pid_in /var/run/docker.pid dockerd >/dev/null || rm -f /var/run/docker.pid
   pid_in /var/run/docker/containerd/containerd.pid containerd >/dev/null || rm -f /var/run/docker/containerd/containerd.pid
@@ -110,24 +110,25 @@ start_by_hand() {
   for ((i = 0; i < 4; i++)); do
     rm -f "$pidfile"
     try_dockerd ${flags[@]+"${flags[@]}"} && return 0
-    if grep -qiE 'iptables|nf_tables|nftables' "$dir/attempt.log" && [ -z "$legacy" ] && command -v iptables-legacy >/dev/null; then
-      say "dockerd failed ($(complaint)): trying again with iptables-legacy"
+    why=$(complaint)
+    if [[ ${why,,} =~ iptables|nf_?tables ]] && [ -z "$legacy" ] && command -v iptables-legacy >/dev/null; then
+      say "dockerd failed ($why): trying again with iptables-legacy"
       legacy=1; mkdir -p "$dir/bin"
       ln -sf "$(command -v iptables-legacy)" "$dir/bin/iptables"
       ln -sf "$(command -v ip6tables-legacy)" "$dir/bin/ip6tables"
       export PATH=$dir/bin:$PATH
-    elif grep -qiE 'storage.driver|graphdriver|overlay' "$dir/attempt.log" && [[ ${flags[*]-} != *vfs* ]]; then
-      say "dockerd failed ($(complaint)): trying again with the storage driver vfs (slow, but works anywhere)"
+    elif [[ ${why,,} =~ storage.driver|graphdriver|overlay ]] && [[ ${flags[*]-} != *vfs* ]]; then
+      say "dockerd failed ($why): trying again with the storage driver vfs (slow, but works anywhere)"
       flags+=(--storage-driver=vfs)
-    elif grep -qiE 'iptables|nf_tables|nftables' "$dir/attempt.log" && [[ ${flags[*]-} != *--iptables* ]]; then
-      say "dockerd failed ($(complaint)): trying again without iptables (containers will not reach other networks)"
+    elif [[ ${why,,} =~ iptables|nf_?tables ]] && [[ ${flags[*]-} != *--iptables* ]]; then
+      say "dockerd failed ($why): trying again without iptables (containers will not reach other networks)"
       flags+=(--iptables=false --ip6tables=false)
     else
       break
     fi
   done
   rm -f "$pidfile"
-  die "dockerd does not start: $(complaint) (all of it: $log)"
+  die "dockerd does not start: $why (all of it: $log)"
 }
 
 stop_pid() {   # PID: SIGTERM, then SIGKILL after 40 s; containers have 10 s of their own to end in

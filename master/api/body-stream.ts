@@ -1,0 +1,117 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { constants, createGzip, type Gzip } from 'node:zlib';
+import { answerHeaders } from './answer.ts';
+import type { Exchange } from './exchange.ts';
+
+/** Bytes gathered before they are written. */
+const slabBytes = 128 * 1024;
+
+/** Longest stretch of work on one answer before others get their turn. */
+const sliceMs = 8;
+
+/** Pieces looked at between two looks at the clock. */
+const piecesPerLook = 16;
+
+/**
+ * The body of an answer of any size, written in slabs with back-pressure. A body that fits into one slab is sent with
+ * its length; a longer one goes out in chunks, compressed (on another thread) when the client takes that.
+ */
+export class BodyStream {
+  /** Size from which answers are compressed, as the apiserver's. */
+  static readonly compressFrom = slabBytes;
+
+  readonly #x: Exchange;
+  readonly #code: number;
+  readonly #contentType: string;
+  #pieces: Uint8Array[] = [];
+  #size = 0;
+  #gzip: Gzip | undefined;
+  #started = false;
+  #blocked = false;
+  #looks = 0;
+  #since = performance.now();
+
+  constructor(x: Exchange, code: number, contentType = 'application/json') {
+    this.#x = x;
+    this.#code = code;
+    this.#contentType = contentType;
+  }
+
+  static compresses(x: Exchange): boolean {
+    return /\bgzip\b/.test(x.header('accept-encoding'));
+  }
+
+  /** True once the client is gone: nobody reads what is pushed. */
+  get closed(): boolean {
+    return this.#x.res.destroyed;
+  }
+
+  push(piece: Uint8Array): void {
+    this.#pieces.push(piece);
+    this.#size += piece.length;
+    if (this.#size >= slabBytes) this.#flush();
+  }
+
+  /** True when the producer should {@link pause}: the client reads slowly, or others have waited long enough. */
+  get due(): boolean {
+    if (this.#blocked) return true;
+    return ++this.#looks % piecesPerLook === 0 && performance.now() - this.#since > sliceMs;
+  }
+
+  /** Lets others run, and waits until the client has room or is gone. */
+  async pause(): Promise<void> {
+    await nextTurn();
+    if (this.#blocked && !this.closed) await this.#drained();
+    this.#since = performance.now();
+  }
+
+  end(): void {
+    const { res } = this.#x;
+    if (this.#started) {
+      this.#flush();
+      if (this.#gzip) this.#gzip.end();
+      else res.end();
+      return;
+    }
+    const headers = answerHeaders(this.#x, this.#contentType);
+    headers.push('Content-Length', String(this.#size));
+    res.writeHead(this.#code, headers);
+    res.end(this.#pieces.length === 1 ? this.#pieces[0] : Buffer.concat(this.#pieces, this.#size));
+  }
+
+  #flush(): void {
+    if (!this.#started) this.#start();
+    if (this.#size === 0) return;
+    const slab = this.#pieces.length === 1 ? this.#pieces[0]! : Buffer.concat(this.#pieces, this.#size);
+    this.#pieces = [];
+    this.#size = 0;
+    this.#blocked = !(this.#gzip ?? this.#x.res).write(slab);
+  }
+
+  #start(): void {
+    this.#started = true;
+    const headers = answerHeaders(this.#x, this.#contentType);
+    const { res } = this.#x;
+    if (BodyStream.compresses(this.#x)) {
+      headers.push('Content-Encoding', 'gzip', 'Vary', 'Accept-Encoding');
+      this.#gzip = createGzip({ level: constants.Z_BEST_SPEED, chunkSize: slabBytes / 2 });
+      this.#gzip.pipe(res);
+      res.once('close', () => this.#gzip?.destroy());
+    }
+    res.writeHead(this.#code, headers);
+  }
+
+  #drained(): Promise<void> {
+    const target = this.#gzip ?? this.#x.res;
+    return new Promise((resolve) => {
+      const done = (): void => {
+        target.off('drain', done);
+        this.#x.res.off('close', done);
+        this.#blocked = false;
+        resolve();
+      };
+      target.once('drain', done);
+      this.#x.res.once('close', done);
+    });
+  }
+}

@@ -1,0 +1,89 @@
+import { isIPv4 } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { resolve } from 'node:path';
+import * as v from 'valibot';
+
+/** `10.96.0.0/16` as numbers. */
+export interface Cidr { readonly text: string; readonly base: number; readonly bits: number }
+
+const cidr = v.pipe(v.string(), v.check((text) => parseCidr(text) !== undefined, 'must be an IPv4 network such as 10.96.0.0/16'));
+const port = v.pipe(v.unknown(), v.transform(Number), v.integer('must be a port number'), v.minValue(0, 'must be a port number'), v.maxValue(65535, 'must be a port number'));
+const seconds = v.pipe(v.unknown(), v.transform(Number), v.number('must be a number of seconds'), v.minValue(1, 'must be at least 1 second'));
+const range = v.pipe(v.string(), v.regex(/^\d+-\d+$/, 'must be a range such as 30000-32767'));
+
+/** What `wherry master` can be told, by flag name. */
+const Options = v.object({
+  dataDir: v.optional(v.string(), '/var/lib/wherry/master'),
+  bindAddress: v.optional(v.pipe(v.string(), v.check((text) => isIPv4(text), 'must be an IPv4 address')), '0.0.0.0'),
+  port: v.optional(port, 6443),
+  advertiseAddress: v.optional(v.pipe(v.string(), v.check((text) => isIPv4(text), 'must be an IPv4 address'))),
+  tlsSan: v.optional(v.pipe(v.union([v.string(), v.array(v.string())]), v.transform((names) => (Array.isArray(names) ? names : names.split(',')))), []),
+  serviceCidr: v.optional(cidr, '10.96.0.0/16'),
+  clusterCidr: v.optional(cidr, '10.244.0.0/16'),
+  nodePortRange: v.optional(range, '30000-32767'),
+  clusterDomain: v.optional(v.string(), 'cluster.local'),
+  nodeMonitorGracePeriod: v.optional(seconds, 40),
+  eventTtl: v.optional(seconds, 3600),
+  logLevel: v.optional(v.picklist(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error'), 'info'),
+});
+
+export interface MasterConfig {
+  readonly dataDir: string;
+  readonly bindAddress: string;
+  /** 0 lets the system choose one. */
+  readonly port: number;
+  /** Where agents and pods reach the master. */
+  readonly advertiseAddress: string;
+  readonly tlsSan: readonly string[];
+  readonly serviceCidr: Cidr;
+  readonly clusterCidr: Cidr;
+  readonly nodePorts: { readonly first: number; readonly last: number };
+  readonly clusterDomain: string;
+  readonly nodeMonitorGraceMs: number;
+  readonly eventTtlMs: number;
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
+
+/** A flag or file says something that cannot be; the message is one line for the user. */
+export class ConfigError extends Error {}
+
+/** Checks command-line options (camel case, as cac gives them). @throws ConfigError */
+export function readMasterConfig(options: unknown): MasterConfig {
+  const result = v.safeParse(Options, options);
+  if (!result.success) {
+    const issue = result.issues[0];
+    const flag = String(v.getDotPath(issue) ?? '').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    throw new ConfigError(`--${flag}: ${issue.message}, not ${JSON.stringify(issue.input)}`);
+  }
+  const given = result.output;
+  const [first, last] = given.nodePortRange.split('-').map(Number) as [number, number];
+  if (first < 1 || last > 65535 || first > last) throw new ConfigError(`--node-port-range: ${given.nodePortRange} is no range of ports`);
+  return {
+    dataDir: resolve(given.dataDir), bindAddress: given.bindAddress, port: given.port, tlsSan: given.tlsSan.filter(Boolean),
+    advertiseAddress: given.advertiseAddress ?? (given.bindAddress === '0.0.0.0' ? hostAddress() : given.bindAddress),
+    serviceCidr: parseCidr(given.serviceCidr)!, clusterCidr: parseCidr(given.clusterCidr)!, nodePorts: { first, last },
+    clusterDomain: given.clusterDomain, nodeMonitorGraceMs: given.nodeMonitorGracePeriod * 1000, eventTtlMs: given.eventTtl * 1000, logLevel: given.logLevel,
+  };
+}
+
+/** Undefined for anything but an IPv4 network with its host bits clear. */
+export function parseCidr(text: string): Cidr | undefined {
+  const [address = '', bitsText = ''] = text.split('/');
+  const bits = Number(bitsText);
+  if (!isIPv4(address) || !/^\d+$/.test(bitsText) || bits > 30) return undefined;
+  const base = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+  return base % 2 ** (32 - bits) === 0 ? { text, base, bits } : undefined;
+}
+
+/** The `index`-th address of a network. */
+export function addressIn(network: Cidr, index: number): string {
+  const value = network.base + index;
+  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
+}
+
+/** This host's first IPv4 address that is not loopback and no container bridge's; 127.0.0.1 without one. */
+export function hostAddress(): string {
+  const all = Object.entries(networkInterfaces()).flatMap(([name, list]) => (list ?? []).map((entry) => ({ name, ...entry })));
+  const usable = all.filter((entry) => entry.family === 'IPv4' && !entry.internal && !/^(docker|br-|veth|cni|flannel)/.test(entry.name));
+  return usable[0]?.address ?? '127.0.0.1';
+}

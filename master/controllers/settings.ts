@@ -1,0 +1,22 @@
+/** What controllers need to know about this cluster. Durations in milliseconds. */
+export interface Settings {
+  /** Where the API is reached from within the cluster: the endpoint of the service default/kubernetes. */
+  readonly apiServerAddress: string;
+  readonly apiServerPort: number;
+  /** Cluster address of the service default/kubernetes: the first of the service range. */
+  readonly kubernetesServiceIP: string;
+  /** PEM; published in every namespace as the ConfigMap kube-root-ca.crt. Empty: not published. */
+  readonly caCertificate: string;
+  /** Silence after which a node's state is unknown. Default 40 s. */
+  readonly nodeMonitorGraceMs?: number;
+  /** The same before a node has ever reported. Default 60 s. */
+  readonly nodeStartupGraceMs?: number;
+  /** When a node was last heard of, on the clock's monotonic scale; beside it, Leases and heartbeats count. */
+  readonly lastSeen?: (node: string) => number | undefined;
+  /** How long a pod may be bound to a node that does not exist. Default 40 s. */
+  readonly orphanedPodGraceMs?: number;
+  /** Ended pods beyond this many are deleted, oldest first. Default 12,500. */
+  readonly terminatedPodThreshold?: number;
+  /** Age at which events are deleted. Default 1 h. */
+  readonly eventTtlMs?: number;
+}

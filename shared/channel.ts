@@ -1,0 +1,166 @@
+import { ProtocolError } from './protocol.ts';
+import { ByteStream, StreamReset, type StreamPort } from './byte-stream.ts';
+
+/** Bytes that one side may send on a stream before the other has consumed any. Part of the protocol: both ends start from it. */
+export const streamWindow = 256 * 1024;
+/** Largest data frame's payload: what one stream may send before others get their turn. */
+export const maxChunk = 16 * 1024;
+
+/** First bytes of a channel's frames; 0 is a control message. Layout: type, stream id (u32 BE), payload. */
+const frameType = { data: 1, credit: 2, end: 3, reset: 4 } as const;
+const headerBytes = 5;
+
+export interface ChannelOptions {
+  /** The master opens even ids, the agent odd ones. */
+  readonly side: 'master' | 'agent';
+  /** Sends a frame; `sent` once it left this process. */
+  readonly send: (frame: Uint8Array, sent?: () => void) => void;
+  /** Bytes given to `send` that have not left yet; stream data waits while there are {@link highWaterBytes} of them. */
+  readonly bufferedBytes: () => number;
+  readonly highWaterBytes?: number;
+  /** Streams open at a time; each holds at most one window of unread bytes. */
+  readonly maxStreams?: number;
+}
+
+/**
+ * Many byte streams over one connection that also carries control messages. Data is handed to the connection only
+ * while little of it is queued there, so that a control message never waits behind a full stream.
+ *
+ * ```
+ * data   1 id bytes…        at most as many as the credit left: 256 KiB at first
+ * credit 2 id count(u32)    the reader consumed that many
+ * end    3 id               no more data from this side; the other may go on
+ * reset  4 id code(u16) text   the stream is over, both ways
+ * ```
+ */
+export class Channel {
+  readonly #options: ChannelOptions;
+  readonly #streams = new Map<number, ByteStream>();
+  /** Streams with data to send, in the order of their turns. */
+  readonly #waiting = new Set<ByteStream>();
+  #nextId: number;
+  /** Highest id opened by the other side. */
+  #highest = -1;
+  #pumping = false;
+  #closed: string | undefined;
+
+  constructor(options: ChannelOptions) {
+    this.#options = options;
+    this.#nextId = options.side === 'master' ? 2 : 1;
+  }
+
+  /** Streams open now. */
+  get size(): number {
+    return this.#streams.size;
+  }
+
+  /**
+   * Opens a stream of this side. The other side must be told its id by a control message, sent before any of its data.
+   * @throws StreamReset when the channel is closed or full
+   */
+  open(): ByteStream {
+    const id = this.#nextId;
+    this.#nextId += 2;
+    return this.#add(id);
+  }
+
+  /**
+   * Takes up a stream that the other side has opened.
+   * @throws ProtocolError for an id that is not the other side's next
+   */
+  accept(id: number): ByteStream {
+    if (id % 2 === this.#nextId % 2 || id <= this.#highest || id > 0xffff_ffff) throw new ProtocolError(`stream ${id} is not the other side's to open`);
+    this.#highest = id;
+    return this.#add(id);
+  }
+
+  /** Takes a frame whose first byte is not that of a control message. @throws ProtocolError */
+  receive(frame: Uint8Array): void {
+    if (frame.length < headerBytes) throw new ProtocolError(`stream frame of ${frame.length} bytes`);
+    const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+    const id = view.getUint32(1);
+    const stream = this.#streams.get(id);
+    // What was under way when a stream ended here is no fault of the peer's.
+    if (!stream && !this.#known(id)) throw new ProtocolError(`frame for stream ${id}, which was never opened`);
+    switch (frame[0]) {
+      case frameType.data: return stream?.received(frame.subarray(headerBytes));
+      case frameType.end: return stream?.receivedEnd();
+      case frameType.credit:
+        if (frame.length !== headerBytes + 4) throw new ProtocolError('credit frame of a wrong length');
+        return stream?.credited(view.getUint32(headerBytes));
+      case frameType.reset:
+        if (frame.length < headerBytes + 2) throw new ProtocolError('reset frame of a wrong length');
+        return stream?.receivedReset(new StreamReset(view.getUint16(headerBytes), Buffer.from(frame.subarray(headerBytes + 2)).toString('utf8')));
+      default: throw new ProtocolError(`frame of unknown type ${frame[0]}`);
+    }
+  }
+
+  /** Resets every stream on this side: the connection is gone. */
+  close(why: string): void {
+    this.#closed = why;
+    for (const stream of [...this.#streams.values()]) stream.receivedReset(new StreamReset(503, why));
+  }
+
+  #known(id: number): boolean {
+    return id % 2 === this.#nextId % 2 ? id < this.#nextId : id <= this.#highest;
+  }
+
+  #add(id: number): ByteStream {
+    if (this.#closed !== undefined) throw new StreamReset(503, this.#closed);
+    if (this.#streams.size >= (this.#options.maxStreams ?? 256)) throw new StreamReset(429, `too many streams are open (${this.#streams.size})`);
+    const stream = new ByteStream(id, streamWindow, this.#port(id));
+    this.#streams.set(id, stream);
+    return stream;
+  }
+
+  #port(id: number): StreamPort {
+    const { send } = this.#options;
+    return {
+      ready: (stream) => { this.#waiting.add(stream); this.#pump(); },
+      credit: (bytes) => send(frameOf(frameType.credit, id, u32(bytes))),
+      reset: (code, text) => send(frameOf(frameType.reset, id, Buffer.concat([u16(code), Buffer.from(text, 'utf8').subarray(0, 4096)]))),
+      closed: (stream) => { this.#waiting.delete(stream); this.#streams.delete(id); },
+    };
+  }
+
+  /** Gives each waiting stream a chunk in turn, until the connection has enough queued. */
+  #pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    const { bufferedBytes, highWaterBytes = 64 * 1024 } = this.#options;
+    while (this.#waiting.size > 0 && bufferedBytes() < highWaterBytes) {
+      const [stream] = this.#waiting;
+      this.#waiting.delete(stream!);
+      this.#sendFrom(stream!);
+    }
+    this.#pumping = false;
+  }
+
+  #sendFrom(stream: ByteStream): void {
+    const chunk = stream.take(maxChunk);
+    const sent = (): void => this.#pump();
+    if (chunk) this.#options.send(frameOf(frameType.data, stream.id, chunk), sent);
+    else if (stream.takeEnd()) this.#options.send(frameOf(frameType.end, stream.id, new Uint8Array(0)), sent);
+    if (stream.hasWork) this.#waiting.add(stream);
+  }
+}
+
+function frameOf(type: number, id: number, payload: Uint8Array): Uint8Array {
+  const frame = Buffer.allocUnsafe(headerBytes + payload.length);
+  frame[0] = type;
+  frame.writeUInt32BE(id, 1);
+  frame.set(payload, headerBytes);
+  return frame;
+}
+
+function u32(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
+
+function u16(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(2);
+  bytes.writeUInt16BE(value);
+  return bytes;
+}

@@ -1,0 +1,62 @@
+/**
+ * One end of a connection that carries whole binary frames in order, as a WebSocket does. Sessions of both ends are
+ * written against it, so that tests and a simulated fleet run them without a network.
+ */
+export interface FrameSocket {
+  /** Bytes given to {@link send} that the network has not yet taken. */
+  readonly bufferedBytes: number;
+  /** Sends a frame; the bytes must not change afterwards. `sent` is called once: when it left this process, or never will. */
+  send(frame: Uint8Array, sent?: () => void): void;
+  /** Sets who is told of frames and, once, of the end. Called once, in the turn in which the socket was handed over. */
+  listen(listener: SocketListener): void;
+  /** Stops reading from the network until {@link resume}; a few frames already read may still come. */
+  pause(): void;
+  resume(): void;
+  /** Ends the connection after what was sent; a peer that does not answer is dropped after some seconds. */
+  close(): void;
+  /** Drops the connection at once. */
+  destroy(): void;
+}
+
+export interface SocketListener {
+  frame(bytes: Uint8Array): void;
+  /** The connection is over; `why` is for the log. */
+  end(why: string): void;
+}
+
+/** What is used of a WebSocket of the package `ws`; this file does not import it. */
+export interface WebSocketLike {
+  readonly bufferedAmount: number;
+  send(data: Uint8Array, options: { binary: boolean }, done: (error?: Error | null) => void): void;
+  on(event: 'message', listener: (data: Uint8Array | Uint8Array[] | ArrayBuffer, isBinary: boolean) => void): unknown;
+  on(event: 'close', listener: (code: number, reason: Uint8Array) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  pause(): void;
+  resume(): void;
+  close(code?: number): void;
+  terminate(): void;
+}
+
+/** Wraps an open WebSocket whose `binaryType` is `nodebuffer`. */
+export function fromWebSocket(socket: WebSocketLike): FrameSocket {
+  return {
+    get bufferedBytes() { return socket.bufferedAmount; },
+    send: (frame, sent) => socket.send(frame, { binary: true }, () => sent?.()),
+    listen: (listener) => attach(socket, listener),
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
+    close: () => socket.close(1000),
+    destroy: () => socket.terminate(),
+  };
+}
+
+function attach(socket: WebSocketLike, listener: SocketListener): void {
+  let why = '';
+  // `ws` always emits close after error.
+  socket.on('error', (error) => { why = error.message; });
+  socket.on('close', (code, reason) => listener.end(why || Buffer.from(reason).toString('utf8') || `connection closed (${code})`));
+  socket.on('message', (data, isBinary) => {
+    // A text frame is no frame of ours; an empty one fails as such where frames are decoded.
+    listener.frame(isBinary && data instanceof Uint8Array ? data : new Uint8Array(0));
+  });
+}
