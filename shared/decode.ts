@@ -139,7 +139,7 @@ function readField(field: FieldReader, source: Record<string, unknown>, target: 
   if (given === undefined || given === null) {
     if (!context.complete) return;
     if (field.node.fallback !== undefined) target[field.name] = structuredCloneIfNeeded(field.node.fallback);
-    else if (field.node.required) context.errors.push(fieldRequired(pathText([...context.path, field.name])));
+    else if (field.node.required) target[field.name] = readMissing(field, context);
     return;
   }
   context.path.push(field.name);
@@ -148,11 +148,28 @@ function readField(field: FieldReader, source: Record<string, unknown>, target: 
   if (value === '' && !field.node.required && field.node.type !== 'union') {
     if (context.complete && field.node.fallback !== undefined && field.node.fallback !== '') target[field.name] = field.node.fallback;
     else if (field.node.type !== 'picklist') target[field.name] = value;
-  } else if (value === '' && context.complete && field.node.required && field.node.type === 'string' && !field.node.facts.format) {
+  } else if (value === '' && context.complete && isRequiredText(field.node)) {
     context.errors.push(fieldRequired(pathText(context.path)));
     target[field.name] = value;
   } else target[field.name] = value;
   context.path.pop();
+}
+
+const isRequiredText = ({ required, type, facts }: Node): boolean => required && (type === 'picklist' || (type === 'string' && !facts.format));
+
+/** What Go holds for each type where a document says nothing, so that rules over several fields find what their types promise. */
+const zeros: Readonly<Record<Node['type'], unknown>> = {
+  object: {}, record: {}, array: [], string: '', picklist: '', number: 0, boolean: false, union: 0, unknown: null,
+};
+
+/** A missing required field. An object is reported by what it lacks, if it lacks anything; a port is 0, which its own rule reports. */
+function readMissing({ name, node, read }: FieldReader, context: Context): unknown {
+  context.path.push(name);
+  const before = context.errors.length;
+  const value = node.type === 'object' ? read({}, context) : structuredCloneIfNeeded(zeros[node.type]);
+  if (node.type !== 'union' && context.errors.length === before) context.errors.push(fieldRequired(pathText(context.path)));
+  context.path.pop();
+  return value;
 }
 
 const structuredCloneIfNeeded = (value: unknown): unknown => (typeof value === 'object' ? structuredClone(value) : value);

@@ -112,6 +112,8 @@ export function parseQuantity(text: string): number {
 }
 
 function toNumber(nano: bigint): number {
+  // One division is exact; beyond 2^53 the parts are added.
+  if (nano < 2n ** 53n && nano > -(2n ** 53n)) return Number(nano) / 1e9;
   const whole = nano / billion;
   return Number(whole) + Number(nano - whole * billion) / 1e9;
 }

@@ -110,7 +110,7 @@ function checkValues(operator: Operator, values: readonly string[]): void {
   }
 }
 
-const operators: Readonly<Record<string, Operator>> = { In: 'in', NotIn: 'notin', Exists: 'exists', DoesNotExist: '!' };
+const operators: ReadonlyMap<string, Operator> = new Map([['In', 'in'], ['NotIn', 'notin'], ['Exists', 'exists'], ['DoesNotExist', '!']]);
 
 function isLabelSelector(selector: LabelSelector | Labels): selector is LabelSelector {
   return typeof (selector as LabelSelector).matchLabels === 'object' || Array.isArray((selector as LabelSelector).matchExpressions);
@@ -125,7 +125,7 @@ export function selectorOf(selector: LabelSelector | Labels | undefined): Select
   const equal = (labels: Labels): Requirement[] => Object.entries(labels).map(([key, text]) => ({ key, operator: '=', values: [text] }));
   if (!isLabelSelector(selector)) return compile(equal(selector as Labels));
   const expressions = (selector.matchExpressions ?? []).map((expression) => {
-    const operator = operators[expression.operator];
+    const operator = operators.get(expression.operator);
     if (!operator) throw badRequest(`${JSON.stringify(expression.operator)} is not a valid label selector operator`);
     return requirement(expression.key, operator, expression.values ?? []);
   });
@@ -283,19 +283,21 @@ function unescapeValue(text: string): string {
   });
 }
 
+const printField = ({ field, operator, value }: FieldRequirement): string => `${field}${operator}${escapeValue(value)}`;
+
 const escapeValue = (text: string): string => text.replace(/[\\,=]/g, (found) => `\\${found}`);
 
 /** Compiles a field selector, such as `spec.nodeName=a,status.phase!=Running`. @throws StatusError 400 */
 export function parseFieldSelector(text: string): FieldSelector {
-  const requirements = splitTerms(text).sort(compare).map((term): FieldRequirement => {
+  const requirements = splitTerms(text).map((term): FieldRequirement => {
     const parts = /^(.*?)(!=|==|=)([^]*)$/s.exec(term);
     if (!parts) throw badRequest(`invalid selector: '${text}'; can't understand '${term}'`);
     return { field: parts[1]!, operator: parts[2] === '!=' ? '!=' : '=', value: unescapeValue(parts[3]!) };
-  });
+  }).sort((a, b) => compare(printField(a), printField(b)));
   return {
     requirements,
     empty: requirements.length === 0,
     matches: (get) => requirements.every(({ field, operator, value }) => (get(field) === value) === (operator === '=')),
-    toString: () => requirements.map(({ field, operator, value }) => `${field}${operator}${escapeValue(value)}`).join(','),
+    toString: () => requirements.map(printField).join(','),
   };
 }

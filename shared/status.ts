@@ -110,7 +110,8 @@ export const fieldTooLong = (field: string, max: number): FieldError =>
 
 /** 422 with one cause per field error; `name` is the object's name, or its generateName. */
 export function invalid(r: ResourceName, name: string, errors: readonly FieldError[]): StatusError {
-  const lines = errors.map((e) => `${e.field}: ${e.message}`);
+  // Go's aggregate says everything once.
+  const lines = [...new Set(errors.map((e) => `${e.field}: ${e.message}`))];
   const what = lines.length === 1 ? lines[0]! : `[${lines.join(', ')}]`;
   return new StatusError(422, 'Invalid', `${qualified(r, r.kind)} "${name}" is invalid: ${what}`, {
     ...about(r, name), kind: r.kind,

@@ -1,8 +1,11 @@
 import type { Pod } from '../../shared/kinds/pod.ts';
 import { pods } from '../../shared/kinds/pod.ts';
+import { replicationControllers, type ReplicationController } from '../../shared/kinds/replicationcontroller.ts';
+import { services, type Service } from '../../shared/kinds/service.ts';
 import { nothing, type Labels, type Selector } from '../../shared/selector.ts';
 import { storeKey, type Registry } from '../registry/registry.ts';
 import type { KindChange } from '../registry/types.ts';
+import { SelectorIndex } from './index-selectors.ts';
 import { isEnded } from './pod.ts';
 
 /** Pods of one namespace with equal labels: the replicas of one controller share a group. */
@@ -29,6 +32,10 @@ export class Indexes {
   readonly #groups = new Map<string, Map<string, PodGroup>>();
   readonly #byNode = new Map<string, Set<string>>();
   readonly #ended = new Set<string>();
+  /** Services by the pods that they select. */
+  readonly services = new SelectorIndex();
+  /** Replication controllers by the pods that they select. */
+  readonly replicationControllers = new SelectorIndex();
 
   constructor(registry: Registry) {
     this.#registry = registry;
@@ -39,7 +46,12 @@ export class Indexes {
     const key = storeKey(change.kind, change.namespace, change.name);
     const gone = change.type === 'DELETED';
     this.#setOwners(key, gone ? [] : (change.object.metadata.ownerReferences ?? []).map((owner) => owner.uid));
-    if (change.kind.prefix === pods.prefix) this.#setPod(change, gone ? undefined : change.object as Pod);
+    switch (change.kind.prefix) {
+      case pods.prefix: this.#setPod(change, gone ? undefined : change.object as Pod); break;
+      case services.prefix: this.services.set(change.namespace, change.name, gone ? undefined : (change.object as Service).spec.selector); break;
+      case replicationControllers.prefix:
+        this.replicationControllers.set(change.namespace, change.name, gone ? undefined : (change.object as ReplicationController).spec.selector);
+    }
     return key;
   }
 

@@ -13,6 +13,12 @@ export type DeletionPlan<T> =
   | { readonly type: 'mark'; readonly object: T }
   | { readonly type: 'nothing' };
 
+/** Finalizers in the spec, which kinds with a `finalize` subresource (namespaces) have beside those in the metadata. */
+export function specFinalizers(kind: Kind, object: KubeObject): readonly string[] {
+  if (!kind.subresources?.some(({ name }) => name === 'finalize')) return [];
+  return (object as { spec?: { finalizers?: readonly string[] } }).spec?.finalizers ?? [];
+}
+
 /**
  * Decides between removing an object and marking it as being deleted, as apiserver's `BeforeDelete` and
  * `deletionFinalizersForGarbageCollection` do: an object goes when its grace is 0 and no finalizer is left.
@@ -24,7 +30,9 @@ export function planDeletion<T extends KubeObject>(kind: Kind<T>, stored: T, opt
   if (finalizers.length > 0) metadata.finalizers = finalizers;
   else delete metadata.finalizers;
   const grace = Math.max(0, kind.gracePeriodSeconds?.(object, options.gracePeriodSeconds) ?? 0);
-  if (grace === 0 && finalizers.length === 0) return { type: 'remove', object };
+  const held = specFinalizers(kind as unknown as Kind, object).length > 0;
+  if (grace === 0 && finalizers.length === 0 && !held) return { type: 'remove', object };
+  if (held) (object as { status?: { phase?: string } }).status = { ...(object as { status?: object }).status, phase: 'Terminating' };
   return mark(object, stored, grace, nowMs);
 }
 

@@ -4,7 +4,7 @@ import type { Kind } from '../../shared/kind.ts';
 import { nameOf, type KubeObject } from '../../shared/meta.ts';
 import { alreadyExists, badRequest, conflict, invalid, isConflict, notFound, unavailable, type FieldError, type StatusError } from '../../shared/status.ts';
 import { ConflictError, StoreError, type Change, type Entry, type Op, type Store } from '../store/store.ts';
-import { planDeletion } from './deletion.ts';
+import { planDeletion, specFinalizers } from './deletion.ts';
 import { trackFields } from './managed-fields.ts';
 import { checkPreconditions, desiredStateChanged, placeInNamespace, prepareMetadataForCreate, prepareMetadataForUpdate, validateMetadata, validateMetadataUpdate } from './metadata.ts';
 import { ParsedCache } from './cache.ts';
@@ -190,6 +190,24 @@ export class Registry {
     });
   }
 
+  /**
+   * Replaces the finalizers in the spec of an object (a namespace) by those of a document, and removes the object when
+   * it was waiting for nothing else.
+   * @throws StatusError 400, 404, 409
+   */
+  async finalize<T extends KubeObject>(kind: Kind<T>, namespace: string, name: string, document: unknown, options: WriteOptions = {}): Promise<Stored<T>> {
+    return this.#retry(kind, name, false, async () => {
+      const current = this.get(kind, namespace, name);
+      const { value } = this.#decode(kind, document, options);
+      this.#checkIdentity(kind, namespace, name, value, current.object);
+      const object = structuredClone(current.object);
+      (object as { spec?: { finalizers?: readonly string[] } }).spec = { finalizers: specFinalizers(kind as unknown as Kind, value) };
+      const waiting = object.metadata.finalizers?.length || specFinalizers(kind as unknown as Kind, object).length > 0;
+      if (object.metadata.deletionTimestamp && !waiting) return this.#remove(kind, object, current.revision, options);
+      return this.#commit(kind, object, current.object, current.revision, options);
+    });
+  }
+
   async #replace<T extends KubeObject>(kind: Kind<T>, namespace: string, name: string, document: unknown, current: Stored<T>, options: WriteOptions): Promise<Stored<T>> {
     const old = current.object;
     const { value: object, errors } = this.#decode(kind, document, options);
@@ -204,7 +222,7 @@ export class Registry {
     this.#check(kind, object, [...errors, ...this.#updateErrors(kind, object, old, options)]);
     await this.#validateAdmission(attempt);
     trackFields(kind, old, object, options, this.#options.clock.now());
-    if (object.metadata.deletionTimestamp && !object.metadata.finalizers?.length && old.metadata.finalizers?.length && !object.metadata.deletionGracePeriodSeconds) {
+    if (object.metadata.deletionTimestamp && !object.metadata.finalizers?.length && old.metadata.finalizers?.length && !object.metadata.deletionGracePeriodSeconds && specFinalizers(kind as unknown as Kind, object).length === 0) {
       return this.#remove(kind, object, current.revision, options);
     }
     return this.#commit(kind, object, old, current.revision, options);

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
 import { expired } from '../../shared/status.ts';
@@ -61,10 +61,9 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
   let root: RootDatabase | undefined;
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const complete = !existsSync(file) || checkDataFile(file);
+    checkDataFile(file);
     root = open(environmentOptions(directory));
     const env = openTables(root);
-    if (!complete) checkEverything(env);
     const owner = claim(env, statSync(file).ino);
     if (!owner) return new LmdbStore(env, options.holdMs ?? 10_000);
     throw new InUseError(`data directory ${directory} is in use by process ${owner.pid}`);
@@ -373,9 +372,10 @@ async function commitError(batch: Promise<boolean>): Promise<void> {
 // Opening
 
 function unusable(file: string, cause: unknown): Error {
-  const { message, code } = cause as NodeJS.ErrnoException;
+  const { message, code } = cause as { message: string; code?: string | number };
   // An error of the system's, from the file functions or from LMDB, says nothing about the contents.
-  const advice = typeof code === 'string' || Number(code) > 0 ? '' : '. Put a backup in its place, or move it away to start empty';
+  const system = typeof code === 'string' ? !code.startsWith('ERR_') : Number(code) > 0;
+  const advice = system ? '' : '. Put a backup in its place, or move it away to start empty';
   return new Error(`cannot open the store ${file}: ${message}${advice}`, { cause });
 }
 
@@ -429,15 +429,6 @@ function encodeRevision(revision: number): Buffer {
 
 function decodeRevision(bytes: Buffer): number {
   return bytes.readUIntBE(0, 6);
-}
-
-/** Reads every page, so that damage shows now and not in the middle of a request. */
-function checkEverything({ keys, graves, log }: Environment): void {
-  for (const table of [keys, graves, log]) {
-    let entries = 0;
-    for (const _ of (table as Database).getRange({ start: undefined } as object)) entries += 1;
-    if (entries !== (table.getStats() as { entryCount: number }).entryCount) throw new Error('a part of it is missing');
-  }
 }
 
 /**

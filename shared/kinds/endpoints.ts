@@ -42,7 +42,6 @@ function endpointsCell({ subsets = [] }: Endpoints): string {
   if (subsets.length === 0) return '<none>';
   const all = subsets.flatMap(({ addresses = [], ports }) =>
     ports?.length ? ports.flatMap((port) => addresses.map(({ ip }) => hostPort(ip, port.port))) : addresses.map(({ ip }) => ip));
-  if (all.length === 0) return '<none>';
   const shown = all.slice(0, maxShown).join(',');
   return all.length > maxShown ? `${shown} + ${all.length - maxShown} more...` : shown;
 }

@@ -37,13 +37,9 @@ export type EventSource = InferOutput<typeof EventSource>;
 
 const since = (time: string | undefined, now: number): string => (fromTime(time) ? humanDuration(now - fromTime(time)) : '<unknown>');
 
-/** When it last happened, and how often and for how long: `2m (x5 over 10m)`. */
 function lastSeenCell(event: Event, now: number): string {
-  const first = event.firstTimestamp ?? event.eventTime;
-  const { series } = event;
-  if (series) return `${since(series.lastObservedTime, now)} (x${series.count ?? 0} over ${since(first, now)})`;
-  if ((event.count ?? 0) > 1) return `${since(event.lastTimestamp, now)} (x${event.count} over ${since(first, now)})`;
-  return since(event.lastTimestamp ?? first, now);
+  if (event.series) return since(event.series.lastObservedTime, now);
+  return since(event.lastTimestamp ?? event.firstTimestamp ?? event.eventTime, now);
 }
 
 function objectCell({ involvedObject }: Event): string {

@@ -5,6 +5,7 @@ import { configMaps } from './configmap.ts';
 import { endpoints } from './endpoints.ts';
 import { endpointSlices } from './endpointslice.ts';
 import { events } from './event.ts';
+import { eventsV1 } from './event-v1.ts';
 import { leases } from './lease.ts';
 import { namespaces } from './namespace.ts';
 import { nodes } from './node.ts';
@@ -23,4 +24,5 @@ export const kinds: readonly Kind[] = [
   some(replicationControllers), some(secrets), some(serviceAccounts), some(services),
   some(leases),
   some(endpointSlices),
+  some(eventsV1),
 ];

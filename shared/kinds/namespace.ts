@@ -37,11 +37,12 @@ export const namespaces = defineKind<Namespace>({
   validateName: dnsLabelErrors,
   normalize: (o) => {
     // As the API server sets it on every namespace, for selectors.
-    if (o.metadata.name) (o.metadata.labels ??= {})['kubernetes.io/metadata.name'] ??= o.metadata.name;
+    if (o.metadata.name) (o.metadata.labels ??= {})['kubernetes.io/metadata.name'] = o.metadata.name;
     o.status.phase ??= 'Active';
   },
   prepareCreate: (o) => {
     o.status = { phase: 'Active' };
+    if (o.metadata.name) (o.metadata.labels ??= {})['kubernetes.io/metadata.name'] = o.metadata.name;
     const finalizers = (o.spec.finalizers ??= []);
     if (!finalizers.includes('kubernetes')) finalizers.push('kubernetes');
   },

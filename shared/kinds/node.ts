@@ -163,7 +163,6 @@ function normalizeNode(node: Node): void {
 export const nodes = defineKind<Node>({
   group: '', version: 'v1', kind: 'Node', plural: 'nodes', shortNames: ['no'], namespaced: false, schema: NodeSchema,
   status: true,
-  subresources: [{ name: 'proxy', kind: 'NodeProxyOptions', verbs: ['create', 'delete', 'get', 'patch', 'update'] }],
   selectableFields: { 'spec.unschedulable': (o) => String(o.spec.unschedulable ?? false) },
   normalize: normalizeNode,
   validate: validateNode,

@@ -1,7 +1,98 @@
-import type { FieldError } from '../status.ts';
-import type { PodTemplateSpec } from './pod-spec.ts';
+import { isIP } from 'node:net';
+import { dnsLabelErrors, dnsSubdomainErrors, inclusiveRange, qualifiedNameErrors, validateAnnotations, validateLabels } from '../names.ts';
+import { fieldDuplicate, fieldForbidden, fieldInvalid, fieldRequired, type FieldError } from '../status.ts';
+import { validateAffinity, validateSpread, validateTolerations } from './affinity-validation.ts';
+import { idErrors, validateContainers } from './container-validation.ts';
+import type { PodSpec, PodTemplateSpec } from './pod-spec.ts';
+import type { PodParts } from './pod-status.ts';
+import type { PodSecurityContext } from './security-context.ts';
+import { validateVolumes } from './volume-validation.ts';
 
-export function validatePodTemplate(template: PodTemplateSpec, path: string): FieldError[] {
-  void template; void path;
-  return [];
+const maxInt32 = 2 ** 31 - 1;
+
+function nameErrors(name: string | undefined, path: string, rule: (name: string) => string[]): FieldError[] {
+  return name ? rule(name).map((problem) => fieldInvalid(path, name, problem)) : [];
+}
+
+function securityErrors(context: PodSecurityContext, path: string): FieldError[] {
+  const names = new Set<string>();
+  return [
+    ...idErrors(context.runAsUser, `${path}.runAsUser`), ...idErrors(context.runAsGroup, `${path}.runAsGroup`), ...idErrors(context.fsGroup, `${path}.fsGroup`),
+    ...(context.supplementalGroups ?? []).flatMap((group, index) => idErrors(group, `${path}.supplementalGroups[${index}]`)),
+    ...(context.sysctls ?? []).flatMap(({ name }, index) => {
+      const repeated = names.has(name);
+      names.add(name);
+      return repeated ? [fieldDuplicate(`${path}.sysctls[${index}].name`, name)] : [];
+    }),
+  ];
+}
+
+function hostAliasErrors(spec: PodSpec, path: string): FieldError[] {
+  return (spec.hostAliases ?? []).flatMap(({ ip, hostnames }, index) => [
+    ...(isIP(ip) ? [] : [fieldInvalid(`${path}[${index}].ip`, ip, 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)')]),
+    ...(hostnames ?? []).flatMap((name) => nameErrors(name, `${path}[${index}].hostnames`, dnsSubdomainErrors)),
+  ]);
+}
+
+function dnsErrors({ dnsPolicy, dnsConfig }: PodSpec, path: string): FieldError[] {
+  const servers = dnsConfig?.nameservers ?? [];
+  if (dnsPolicy === 'None' && !dnsConfig) return [fieldRequired(path, 'must provide `dnsConfig` when `dnsPolicy` is None')];
+  if (dnsPolicy === 'None' && servers.length === 0) return [fieldRequired(`${path}.nameservers`, 'must provide at least one DNS nameserver when `dnsPolicy` is None')];
+  if (servers.length > 3) return [fieldInvalid(`${path}.nameservers`, servers, 'must not have more than 3 nameservers')];
+  return servers.flatMap((server, index) => (isIP(server) ? [] : [fieldInvalid(`${path}.nameservers[${index}]`, server, 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)')]));
+}
+
+function gateErrors({ readinessGates = [], schedulingGates = [] }: PodSpec, path: string): FieldError[] {
+  const seen = new Set<string>();
+  return [
+    ...readinessGates.flatMap(({ conditionType }, index) => nameErrors(conditionType, `${path}.readinessGates[${index}].conditionType`, qualifiedNameErrors)),
+    ...schedulingGates.flatMap(({ name }, index) => {
+      const errors = nameErrors(name, `${path}.schedulingGates[${index}]`, qualifiedNameErrors);
+      if (seen.has(name)) errors.push(fieldDuplicate(`${path}.schedulingGates[${index}]`, name));
+      seen.add(name);
+      return errors;
+    }),
+  ];
+}
+
+/** Rules for a pod's spec, in pods and templates; `path` of the spec. */
+export function validatePodSpec(spec: PodSpec, path: string): FieldError[] {
+  const deadline = spec.activeDeadlineSeconds;
+  return [
+    ...validateVolumes(spec.volumes ?? [], `${path}.volumes`),
+    ...validateContainers(spec, path),
+    ...validateLabels(spec.nodeSelector, `${path}.nodeSelector`),
+    ...securityErrors(spec.securityContext, `${path}.securityContext`),
+    ...validateAffinity(spec.affinity, `${path}.affinity`),
+    ...dnsErrors(spec, `${path}.dnsConfig`),
+    ...gateErrors(spec, path),
+    ...validateSpread(spec.topologySpreadConstraints ?? [], `${path}.topologySpreadConstraints`),
+    ...nameErrors(spec.serviceAccountName, `${path}.serviceAccountName`, dnsSubdomainErrors),
+    ...nameErrors(spec.nodeName, `${path}.nodeName`, dnsSubdomainErrors),
+    ...(deadline !== undefined && (deadline < 1 || deadline > maxInt32) ? [fieldInvalid(`${path}.activeDeadlineSeconds`, deadline, inclusiveRange(1, maxInt32))] : []),
+    ...nameErrors(spec.hostname, `${path}.hostname`, dnsLabelErrors),
+    ...nameErrors(spec.subdomain, `${path}.subdomain`, dnsLabelErrors),
+    ...validateTolerations(spec.tolerations ?? [], `${path}.tolerations`),
+    ...hostAliasErrors(spec, `${path}.hostAliases`),
+    ...nameErrors(spec.priorityClassName, `${path}.priorityClassName`, dnsSubdomainErrors),
+    ...nameErrors(spec.runtimeClassName, `${path}.runtimeClassName`, dnsSubdomainErrors),
+  ];
+}
+
+/** Rules for a pod template; `path` of the template, such as `spec.template`. */
+export function validatePodTemplate({ metadata, spec }: PodTemplateSpec, path: string): FieldError[] {
+  const errors = [
+    ...validateLabels(metadata?.labels, `${path}.labels`),
+    ...validateAnnotations(metadata?.annotations, `${path}.annotations`),
+    ...validatePodSpec(spec, `${path}.spec`),
+  ];
+  if (spec.ephemeralContainers?.length) errors.push(fieldForbidden(`${path}.spec.ephemeralContainers`, 'ephemeral containers not allowed in pod template'));
+  return errors;
+}
+
+/** Rules for a pod. */
+export function validatePod({ spec }: PodParts): FieldError[] {
+  const errors = validatePodSpec(spec, 'spec');
+  if (spec.schedulingGates?.length && spec.nodeName) errors.push(fieldForbidden('spec.nodeName', 'cannot be set until all schedulingGates have been cleared'));
+  return errors;
 }

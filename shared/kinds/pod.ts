@@ -1,8 +1,11 @@
 import { defineKind, topLevel, type ObjectOf } from '../kind.ts';
 import { dflt, req } from '../schema.ts';
+import { podColumns } from './pod-columns.ts';
+import { normalizePod, qosClass } from './pod-defaults.ts';
 import { PodSpec } from './pod-spec.ts';
 import { PodStatus } from './pod-status.ts';
-import { ageColumn, nameColumn } from './columns.ts';
+import { validatePodUpdate } from './pod-update.ts';
+import { validatePod } from './pod-validation.ts';
 
 const PodSchema = topLevel('core.v1.Pod', {
   spec: req(PodSpec, 'What the pod should be.'),
@@ -10,8 +13,41 @@ const PodSchema = topLevel('core.v1.Pod', {
 }, 'Containers that run together on one node.');
 export type Pod = ObjectOf<typeof PodSchema>;
 
+/** Has ended for good. */
+export const isTerminal = (pod: Pod): boolean => pod.status.phase === 'Succeeded' || pod.status.phase === 'Failed';
+
+/** Nothing runs that could use the time if the pod has no node or has ended. */
+function gracePeriodSeconds(pod: Pod, requested: number | undefined): number {
+  if (!pod.spec.nodeName || isTerminal(pod)) return 0;
+  const seconds = requested ?? pod.spec.terminationGracePeriodSeconds;
+  return seconds < 0 ? 1 : seconds;
+}
+
 export const pods = defineKind<Pod>({
   group: '', version: 'v1', kind: 'Pod', plural: 'pods', shortNames: ['po'], categories: ['all'], namespaced: true, schema: PodSchema,
   status: true,
-  columns: [nameColumn, ageColumn],
+  subresources: [
+    { name: 'attach', kind: 'PodAttachOptions', verbs: ['create', 'get'] },
+    { name: 'binding', kind: 'Binding', verbs: ['create'] },
+    { name: 'eviction', kind: 'Eviction', group: 'policy', version: 'v1', verbs: ['create'] },
+    { name: 'exec', kind: 'PodExecOptions', verbs: ['create', 'get'] },
+    { name: 'log', kind: 'Pod', verbs: ['get'] },
+    { name: 'portforward', kind: 'PodPortForwardOptions', verbs: ['create', 'get'] },
+  ],
+  selectableFields: {
+    'spec.nodeName': (o) => o.spec.nodeName ?? '',
+    'spec.restartPolicy': (o) => o.spec.restartPolicy,
+    'spec.schedulerName': (o) => o.spec.schedulerName,
+    'spec.serviceAccountName': (o) => o.spec.serviceAccountName ?? '',
+    'spec.hostNetwork': (o) => String(o.spec.hostNetwork ?? false),
+    'status.phase': (o) => o.status.phase ?? '',
+    'status.podIP': (o) => o.status.podIPs?.[0]?.ip ?? o.status.podIP ?? '',
+    'status.nominatedNodeName': (o) => o.status.nominatedNodeName ?? '',
+  },
+  normalize: normalizePod,
+  prepareCreate: (o) => { o.status = { phase: 'Pending', qosClass: qosClass(o.spec) }; },
+  validate: validatePod,
+  validateUpdate: validatePodUpdate,
+  gracePeriodSeconds,
+  columns: podColumns,
 });

@@ -22,12 +22,12 @@ function mergeStringData(secret: Secret): void {
 }
 
 /** Keys that a type requires. Of basic-auth, one of the two is enough. */
-const requiredKeys: Readonly<Record<string, readonly string[]>> = {
-  'kubernetes.io/dockercfg': ['.dockercfg'],
-  'kubernetes.io/dockerconfigjson': ['.dockerconfigjson'],
-  'kubernetes.io/ssh-auth': ['ssh-privatekey'],
-  'kubernetes.io/tls': ['tls.crt', 'tls.key'],
-};
+const requiredKeys: ReadonlyMap<string, readonly string[]> = new Map([
+  ['kubernetes.io/dockercfg', ['.dockercfg']],
+  ['kubernetes.io/dockerconfigjson', ['.dockerconfigjson']],
+  ['kubernetes.io/ssh-auth', ['ssh-privatekey']],
+  ['kubernetes.io/tls', ['tls.crt', 'tls.key']],
+]);
 const accountName = 'kubernetes.io/service-account.name';
 
 function isJson(base64: string): boolean {
@@ -40,7 +40,7 @@ function isJson(base64: string): boolean {
 }
 
 function validateType({ type, data = {}, metadata }: Secret): FieldError[] {
-  const missing = (requiredKeys[type] ?? []).filter((key) => !Object.hasOwn(data, key));
+  const missing = (requiredKeys.get(type) ?? []).filter((key) => !Object.hasOwn(data, key));
   if (missing.length > 0) return missing.map((key) => fieldRequired(`data[${key}]`));
   switch (type) {
     case 'kubernetes.io/service-account-token':
@@ -49,7 +49,7 @@ function validateType({ type, data = {}, metadata }: Secret): FieldError[] {
       if (Object.hasOwn(data, 'username') || Object.hasOwn(data, 'password')) return [];
       return [fieldRequired('data[username]'), fieldRequired('data[password]')];
     case 'kubernetes.io/dockercfg': case 'kubernetes.io/dockerconfigjson': {
-      const key = requiredKeys[type]![0]!;
+      const key = requiredKeys.get(type)![0]!;
       return isJson(data[key]!) ? [] : [fieldInvalid(`data[${key}]`, '<secret contents redacted>', "invalid character '<' looking for beginning of value")];
     }
     default: return [];

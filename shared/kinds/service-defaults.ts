@@ -15,8 +15,7 @@ function normalizeAffinity(spec: ServiceSpec): void {
 
 function normalizeExposure(spec: ServiceSpec): void {
   const exposed = spec.type === 'NodePort' || spec.type === 'LoadBalancer';
-  if (exposed) spec.externalTrafficPolicy ??= 'Cluster';
-  else if (!spec.externalIPs?.length) delete spec.externalTrafficPolicy;
+  if (exposed || (spec.type === 'ClusterIP' && spec.externalIPs?.length)) spec.externalTrafficPolicy ??= 'Cluster';
   if (spec.type === 'LoadBalancer') spec.allocateLoadBalancerNodePorts ??= true;
   if (spec.type !== 'ExternalName') spec.internalTrafficPolicy ??= 'Cluster';
 }
@@ -36,4 +35,42 @@ export function normalizeService({ spec }: ServiceParts): void {
   normalizeAffinity(spec);
   normalizeExposure(spec);
   normalizeAddresses(spec);
+}
+
+const hasClusterIP = ({ type }: ServiceSpec): boolean => type !== 'ExternalName';
+const hasNodePorts = ({ type }: ServiceSpec): boolean => type === 'NodePort' || type === 'LoadBalancer';
+
+function keepNodePorts(spec: ServiceSpec, old: ServiceSpec): void {
+  for (const port of spec.ports ?? []) {
+    if (port.nodePort) continue;
+    const before = old.ports?.find((other) => other.port === port.port && other.protocol === port.protocol);
+    if (before?.nodePort) port.nodePort = before.nodePort;
+  }
+}
+
+/** A change of type takes along fields that the writer left as they were and that make no sense any more. */
+function dropForType(spec: ServiceSpec, old: ServiceSpec): void {
+  if (hasClusterIP(old) && !hasClusterIP(spec)) {
+    if (spec.clusterIP === old.clusterIP) { delete spec.clusterIP; delete spec.clusterIPs; }
+    delete spec.ipFamilies;
+    delete spec.ipFamilyPolicy;
+    if (spec.internalTrafficPolicy === old.internalTrafficPolicy) delete spec.internalTrafficPolicy;
+  }
+  if (!hasNodePorts(old) || hasNodePorts(spec)) return;
+  if (spec.externalTrafficPolicy === old.externalTrafficPolicy) delete spec.externalTrafficPolicy;
+  if (spec.healthCheckNodePort === old.healthCheckNodePort) delete spec.healthCheckNodePort;
+  if (spec.type !== 'LoadBalancer' && spec.allocateLoadBalancerNodePorts === old.allocateLoadBalancerNodePorts) delete spec.allocateLoadBalancerNodePorts;
+  for (const port of spec.ports ?? []) {
+    if (old.ports?.some((other) => other.nodePort === port.nodePort)) delete port.nodePort;
+  }
+}
+
+/** Keeps the addresses and node ports that the server assigned and a writer left out. Mutates the new object. */
+export function carryOverService({ spec }: ServiceParts, { spec: old }: ServiceParts): void {
+  if (hasClusterIP(old) && hasClusterIP(spec)) {
+    if (!spec.clusterIP && old.clusterIP) spec.clusterIP = old.clusterIP;
+    if (!spec.clusterIPs?.length && old.clusterIPs && spec.clusterIP === old.clusterIP) spec.clusterIPs = old.clusterIPs;
+  }
+  if (hasNodePorts(old) && hasNodePorts(spec)) keepNodePorts(spec, old);
+  dropForType(spec, old);
 }

@@ -2,7 +2,7 @@ import { defineKind, topLevel, type ObjectOf } from '../kind.ts';
 import { dnsLabel1035Errors } from '../names.ts';
 import { dflt } from '../schema.ts';
 import { serviceColumns } from './service-columns.ts';
-import { normalizeService } from './service-defaults.ts';
+import { carryOverService, normalizeService } from './service-defaults.ts';
 import { ServiceSpec, ServiceStatus } from './service-spec.ts';
 import { validateService, validateServiceUpdate } from './service-validation.ts';
 
@@ -15,11 +15,11 @@ export type Service = ObjectOf<typeof ServiceSchema>;
 export const services = defineKind<Service>({
   group: '', version: 'v1', kind: 'Service', plural: 'services', shortNames: ['svc'], categories: ['all'], namespaced: true, schema: ServiceSchema,
   status: true,
-  subresources: [{ name: 'proxy', kind: 'ServiceProxyOptions', verbs: ['create', 'delete', 'get', 'patch', 'update'] }],
   selectableFields: { 'spec.clusterIP': (o) => o.spec.clusterIP ?? '', 'spec.type': (o) => o.spec.type },
   validateName: dnsLabel1035Errors,
   normalize: normalizeService,
   prepareCreate: (o) => { o.status = { loadBalancer: {} }; },
+  prepareUpdate: carryOverService,
   validate: validateService,
   validateUpdate: validateServiceUpdate,
   columns: serviceColumns,

@@ -7,7 +7,7 @@
 #   kubectl-newest   the newest of any suite, unreleased ones included
 #
 # Nothing is installed: apt fetches and verifies the packages with lists of its own, through the mirror, proxy and
-# certificates that this host's apt is set up with. What is in FOLDER already is not fetched again.
+# certificates that this host's apt is set up with (on other systems, DEBIAN_MIRROR=URL names one). What is in FOLDER already is not fetched again.
 set -eu
 cd "$(dirname "$0")/../.."
 folder=${1:-node_modules/.cache/wherry/clients}
@@ -27,15 +27,21 @@ apt() {
     -o Acquire::Languages=none -o Acquire::Retries=3 -o APT::Sandbox::User=root "$@"
 }
 
+debian_mirror() {
+  apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(ORIGIN)' 'Created-By: Packages' 2>/dev/null |
+    awk '$3 == "Debian" && $2 ~ /^[a-z]+$/ { print $1; exit }'
+}
+
 prepare() {
   local mirror suite
   mkdir -p "$work"/{state/lists/partial,cache/archives/partial}
   [ -e $keyring ] || DEBIAN_FRONTEND=noninteractive timeout 120 apt-get -qq install -y debian-archive-keyring >/dev/null 2>&1 ||
     die "please install debian-archive-keyring"
-  mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(ORIGIN)' 'Created-By: Packages' 2>/dev/null |
-    awk '$3 == "Debian" && $2 ~ /^[a-z]+$/ { print $1; exit }')
+  mirror=${DEBIAN_MIRROR:-$(debian_mirror)}
+  [ -n "$mirror" ] || { timeout 300 apt-get -qq update >/dev/null 2>&1; mirror=$(debian_mirror); }
+  [ -n "$mirror" ] || die "apt here knows no Debian mirror: set DEBIAN_MIRROR to one"
   for suite in $suites; do
-    echo "deb [signed-by=$keyring] ${mirror:-http://deb.debian.org/debian} $suite main" >"$work/sources.list"
+    echo "deb [signed-by=$keyring] $mirror $suite main" >"$work/sources.list"
     # One at a time: a suite that the mirror lacks must not spoil the others.
     apt apt-get update >"$work/log" 2>&1 || { say "no suite $suite: $(grep '^[EW]: ' "$work/log" | head -1)"; continue; }
     apt apt-cache madison kubectl kubernetes-client 2>/dev/null |

@@ -67,11 +67,12 @@ dockerd_pid() {
   pid=$(cat "$lab/$1/pid" 2>/dev/null) && grep -qsaF "$lab/$1/docker.sock" "/proc/$pid/cmdline" && echo "$pid"   # a zombie has no cmdline
 }
 
-# The engine's processes, by the paths in their arguments: found even when their namespace has lost its name.
+# The engine's processes, by the paths in their arguments: found even when their namespace has lost its name. The same
+# path in another root folder is another lab.
 engine_processes() {
   local pid
   grep -lsaF -- "$lab/$1/" /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3 | while read -r pid; do
-    case $(readlink "/proc/$pid/exe") in */dockerd | */containerd | */containerd-shim* | */docker-proxy) echo "$pid" ;; esac
+    [ "/proc/$pid/root" -ef / ] && case $(readlink "/proc/$pid/exe") in */dockerd | */containerd | */containerd-shim* | */docker-proxy) echo "$pid" ;; esac
   done
 }
 
@@ -250,6 +251,8 @@ up() {
   [[ $k =~ ^[0-9]+$ ]] && [ "$k" -ge 1 ] && [ "$k" -le 200 ] || die "up K: between 1 and 200 hosts"
   check_machine
   mkdir -p "$lab"
+  [ "$(cat "$lab/prefix" 2>/dev/null || echo "$prefix")" = "$prefix" ] || die "$lab belongs to the lab with LABP=$(cat "$lab/prefix")"
+  echo "$prefix" >"$lab/prefix"
   make_data_centre
   for i in $(seq "$k"); do mkdir -p "$lab/$i"; done
   for i in $(hosts); do drop_stray_engine "$i"; make_link "$i"; start_engine "$i"; done

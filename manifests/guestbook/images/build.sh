@@ -34,9 +34,9 @@ image_of() {
 hash_of() { (cd "$1" && find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-16); }
 
 # The Debian mirror of this host's apt for a suite pattern; nothing on other systems. indextargets knows both formats of
-# sources files and has lists only after an apt-get update.
-mirror_for() { apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(ORIGIN)' 'Created-By: Packages' 2>/dev/null |
-  awk -v suite="$1" '$3 == "Debian" && $2 ~ suite { sub("/$", "", $1); print $1; exit }'; }
+# sources files, and answers once apt has lists.
+targets() { apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(ORIGIN)' 'Created-By: Packages' 2>/dev/null; }
+mirror_for() { targets | awk -v suite="$1" '$3 == "Debian" && $2 ~ suite { sub("/$", "", $1); print $1; exit }'; }
 
 # What apt on this host needs to reach its mirror, for the apt inside the image.
 apt_settings() { apt-config dump | grep -E '^Acquire::(https?|Check-Valid-Until|Check-Date|ForceIPv[46])\b' | grep -v ' "";$' || true; }
@@ -45,24 +45,25 @@ make_base() {
   local mirror security root=$work/root
   [ "$(id -u)" = 0 ] || die "$base cannot be pulled here, and making it with debootstrap needs root"
   say "making $base with debootstrap"
+  [ -n "$(targets)" ] || timeout 300 apt-get -qq update >/dev/null 2>&1 || true
   if ! command -v debootstrap >/dev/null || [ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]; then
     DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq install -y --no-install-recommends debootstrap debian-archive-keyring >"$work/apt.log" 2>&1 ||
       die "apt could not install debootstrap: $(grep '^E: ' "$work/apt.log" | tail -1)"
   fi
-  mirror=$(mirror_for '^[a-z]+$'); mirror=${mirror:-http://deb.debian.org/debian}
-  security=$(mirror_for -security'$'); security=${security:-http://deb.debian.org/debian-security}
+  mirror=$(mirror_for '^[a-z]+$')
+  security=$(mirror_for -security'$')
 
   # ca-certificates only for a mirror that needs them
   timeout 1200 debootstrap --variant=minbase \
     $([[ $mirror$security == *https:* ]] && echo --include=ca-certificates) \
-    --keyring=/usr/share/keyrings/debian-archive-keyring.gpg "$suite" "$root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
+    --keyring=/usr/share/keyrings/debian-archive-keyring.gpg "$suite" "$root" ${mirror:+"$mirror"} >"$work/debootstrap.log" 2>&1 ||
     die "debootstrap failed: $(grep -E '^[EW]: ' "$work/debootstrap.log" | tail -1)"
 
-  cat >"$root/etc/apt/sources.list" <<END
-deb $mirror $suite main
-deb $mirror $suite-updates main
-deb $security $suite-security main
-END
+  if [ -z "$mirror" ]; then   # not a Debian host: debootstrap has a mirror of its own, with the security one beside it
+    mirror=$(awk '$1 == "deb" { sub("/$", "", $2); print $2; exit }' "$root/etc/apt/sources.list")
+    security=$mirror-security
+  fi
+  printf 'deb %s main\n' "$mirror $suite" "$mirror $suite-updates" ${security:+"$security $suite-security"} >"$root/etc/apt/sources.list"
   apt_settings >"$root/etc/apt/apt.conf.d/90host"
   if [ -x "$root/usr/sbin/update-ca-certificates" ]; then
     cp -r /usr/local/share/ca-certificates "$root/usr/local/share/"

@@ -1,0 +1,291 @@
+import { sleep, type Clock } from '../../shared/clock.ts';
+import type { Pod } from '../../shared/kinds/pod.ts';
+import type { PodStatus } from '../../shared/kinds/pod-status.ts';
+import type { Log } from '../../shared/log.ts';
+import type { PodReport } from '../../shared/protocol.ts';
+import { Scope } from '../../shared/scope.ts';
+import { label } from '../runtime/labels.ts';
+import type { ContainerSummary, Runtime, RuntimeEvent } from '../runtime/runtime.ts';
+import type { State } from '../state/state.ts';
+import { Volumes } from '../volumes/index.ts';
+import { forcedGraceSeconds } from './ending.ts';
+import type { EventSink } from './events.ts';
+import type { NodeFacts } from './fields.ts';
+import { collectImages } from './gc.ts';
+import { Images } from './images.ts';
+import type { PodContext } from './pod-state.ts';
+import { Lookup, type ClusterDns } from './lookup.ts';
+import { PodWorker } from './worker.ts';
+
+export interface PodManagerOptions {
+  readonly runtime: Runtime;
+  readonly state: State;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly events: EventSink;
+  /** Directory for volumes, on the file system that the engine sees. */
+  readonly root: string;
+  /** Tells this agent's containers from those of others on the same engine. Default `wherry`. */
+  readonly owner?: string;
+  /** The sandbox image: its name, and its `docker save` archive for an engine that lacks it. */
+  readonly pause: { readonly image: string; readonly archive: () => Promise<Uint8Array> | Uint8Array };
+  /** The node as pods are told of it; asked for again each time. */
+  readonly node: () => NodeFacts;
+  /** Cluster DNS, once known. */
+  readonly cluster: () => ClusterDns | undefined;
+  /** Receives each pod's status when it changes, and all of them at start; of one pod the latest counts. */
+  readonly report: (report: PodReport) => void;
+  /** Told when the engine stops answering, and when it does again. */
+  readonly engine?: (up: boolean) => void;
+  /** How often everything is compared with the engine though no event said so. Default 60 s. */
+  readonly resyncMs?: number;
+}
+
+const noteOf = (uid: string): string => `pod-status/${uid}`;
+
+/**
+ * All pods of this node: one {@link PodWorker} for each `pod` item of the state, woken by changes of the state and by
+ * events of the engine. Containers whose pod nobody knows are ended and removed.
+ */
+export class PodManager {
+  readonly #options: PodManagerOptions;
+  readonly #context: PodContext;
+  readonly #lookup: Lookup;
+  /** By uid. */
+  readonly #workers = new Map<string, PodWorker>();
+  readonly #orphans = new Set<string>();
+  #scope: Scope | undefined;
+  #pauseLoad: Promise<void> | undefined;
+  /** Nothing is started before the containers that are there have been looked at. */
+  #listed = false;
+
+  constructor(options: PodManagerOptions) {
+    this.#options = options;
+    const { runtime, clock, log, events } = options;
+    this.#lookup = new Lookup({ state: options.state, node: options.node, cluster: options.cluster, podIPs: (uid) => (this.#workers.get(uid)?.status?.podIPs ?? []).map(({ ip }) => ip ?? '') });
+    this.#context = {
+      runtime, clock, log, events, owner: options.owner ?? 'wherry', pauseImage: options.pause.image, node: options.node,
+      volumes: new Volumes({ root: options.root, sources: this.#lookup }), images: new Images({ runtime, clock, log }),
+      loadPause: () => this.#loadPause(), dns: (pod) => this.#lookup.dns(pod), references: (namespace) => this.#lookup.references(namespace),
+      services: () => this.#lookup.services(),
+    };
+  }
+
+  /** The worker of a pod, for logs and other streams. */
+  find(namespace: string, name: string): PodWorker | undefined {
+    for (const worker of this.#workers.values()) {
+      if (worker.pod.metadata.namespace === namespace && worker.pod.metadata.name === name && this.#item(worker.pod)) return worker;
+    }
+    return undefined;
+  }
+
+  /** Every status once more, as after a reconnect to a master that lost them. */
+  reportAll(): void {
+    for (const worker of this.#workers.values()) worker.reportAgain();
+  }
+
+  /** Works until `signal` aborts, and then leaves all containers as they are. */
+  async run(signal: AbortSignal): Promise<void> {
+    const scope = new Scope(signal);
+    this.#scope = scope;
+    const unsubscribe = this.#options.state.subscribe((keys) => this.#stateChanged(keys));
+    scope.start((s) => this.#watchEngine(s));
+    scope.start((s) => this.#collect(s));
+    try {
+      await scope.wait();
+    } finally {
+      unsubscribe();
+    }
+  }
+
+  #loadPause(): Promise<void> {
+    const { pause, runtime } = this.#options;
+    this.#pauseLoad ??= (async () => runtime.load(await pause.archive()))().finally(() => { this.#pauseLoad = undefined; });
+    return this.#pauseLoad;
+  }
+
+  #item(pod: Pod): Pod | undefined {
+    const item = this.#options.state.items.get(`pod/${pod.metadata.namespace ?? ''}/${pod.metadata.name ?? ''}`);
+    return item?.type === 'pod' && item.object.metadata.uid === pod.metadata.uid ? item.object : undefined;
+  }
+
+  #stateChanged(keys: readonly string[]): void {
+    if (!this.#listed) return;
+    const pods = keys.filter((key) => key.startsWith('pod/'));
+    if (pods.length > 0) this.#matchState();
+    const others = keys.filter((key) => key.startsWith('configMap/') || key.startsWith('secret/'));
+    if (others.length === 0) return;
+    for (const worker of this.#workers.values()) {
+      const namespace = worker.pod.metadata.namespace ?? '';
+      if (others.some((key) => key.split('/')[1] === namespace && this.#lookup.mentions(worker.pod, key))) worker.referencesChanged();
+    }
+  }
+
+  /** Workers as the state has pods: new ones, changed ones, and those that are no longer wanted. */
+  #matchState(): void {
+    for (const worker of this.#workers.values()) if (!this.#item(worker.pod)) worker.remove();
+    for (const item of this.#options.state.items.values()) {
+      if (item.type !== 'pod') continue;
+      const worker = this.#workers.get(item.object.metadata.uid ?? '');
+      if (!worker) this.#begin(item.object, []);
+      else if (worker.pod !== item.object) worker.update(item.object);
+    }
+  }
+
+  #begin(pod: Pod, found: readonly ContainerSummary[]): void {
+    const uid = pod.metadata.uid ?? '';
+    const worker = new PodWorker({
+      context: this.#context, pod, status: this.#lastStatus(uid), report: (p, status, gone) => this.#report(p, status, gone),
+    });
+    this.#workers.set(uid, worker);
+    worker.resync(found);
+    this.#scope?.start(async (signal) => {
+      await this.#runWorker(worker, signal);
+      if (signal.aborted) return;
+      this.#workers.delete(uid);
+      void this.#options.state.note(noteOf(uid), undefined);
+      // The same pod may have been assigned again in the meantime.
+      this.#matchState();
+    });
+  }
+
+  /** A worker that fails does so alone, and is tried again. */
+  async #runWorker(worker: PodWorker, signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#options;
+    for (;;) {
+      try {
+        return await worker.run(signal);
+      } catch (error) {
+        log.error('pod worker failed', { pod: worker.pod.metadata.name, error });
+        await sleep(clock, 10_000, signal);
+        if (signal.aborted) return;
+      }
+    }
+  }
+
+  #lastStatus(uid: string): PodStatus | undefined {
+    return this.#options.state.notes.get(noteOf(uid)) as PodStatus | undefined;
+  }
+
+  #report(pod: Pod, status: PodStatus, gone: boolean): void {
+    const uid = pod.metadata.uid ?? '';
+    this.#options.state.note(noteOf(uid), status).catch((error: unknown) => this.#options.log.error('cannot keep a pod\'s status', { pod: pod.metadata.name, error }));
+    this.#options.report({ namespace: pod.metadata.namespace ?? '', name: pod.metadata.name ?? '', uid, status: status as Record<string, unknown>, gone });
+  }
+
+  /** Follows the engine's events, and starts over when it went away: subscribe first, then list, so that nothing falls between. */
+  async #watchEngine(signal: AbortSignal): Promise<void> {
+    const { runtime, clock, log, engine } = this.#options;
+    let waitMs = 100;
+    while (!signal.aborted) {
+      try {
+        const events = await runtime.events(label.owner, signal);
+        await this.#resync(true);
+        engine?.(true);
+        waitMs = 100;
+        await this.#follow(events, signal);
+        if (!signal.aborted) log.warn('the engine ended its event stream');
+      } catch (error) {
+        if (!signal.aborted) log.warn('the engine does not answer', { error });
+      }
+      if (signal.aborted) return;
+      engine?.(false);
+      await sleep(clock, waitMs, signal);
+      waitMs = Math.min(2000, waitMs * 2);
+    }
+  }
+
+  async #follow(events: AsyncIterable<RuntimeEvent>, signal: AbortSignal): Promise<void> {
+    const { clock, resyncMs = 60_000 } = this.#options;
+    const over = new AbortController();
+    const ticking = (async () => {
+      const both = AbortSignal.any([signal, over.signal]);
+      while (!both.aborted) {
+        await sleep(clock, resyncMs, both);
+        if (!both.aborted) await this.#resync(false).catch((error: unknown) => this.#options.log.warn('cannot list containers', { error }));
+      }
+    })();
+    try {
+      for await (const event of events) this.#onEvent(event);
+    } finally {
+      over.abort();
+      await ticking;
+    }
+  }
+
+  #onEvent(event: RuntimeEvent): void {
+    if (event.labels[label.owner] !== this.#context.owner) return;
+    const worker = this.#workers.get(event.labels[label.podUid] ?? '');
+    if (!worker) return;
+    const view = worker.views.find((v) => v.id === event.id);
+    // The worker's own doing, of which it knows already.
+    if (event.type === 'start' && (!view || view.state !== 'exited')) return;
+    if (event.type === 'destroy' && !view) return;
+    worker.changed(event.id);
+  }
+
+  /** Compares everything with the engine. The first time, workers are made with what is there: adoption. */
+  async #resync(all: boolean): Promise<void> {
+    const { runtime, state } = this.#options;
+    const found = await runtime.containers(label.owner, this.#context.owner);
+    const byPod = new Map<string, ContainerSummary[]>();
+    for (const summary of found) {
+      const uid = summary.labels[label.podUid] ?? '';
+      byPod.set(uid, [...(byPod.get(uid) ?? []), summary]);
+    }
+    if (!this.#listed) {
+      for (const item of state.items.values()) if (item.type === 'pod') this.#begin(item.object, byPod.get(item.object.metadata.uid ?? '') ?? []);
+      this.#listed = true;
+      this.#scope?.start(() => this.#releaseUnknown());
+    } else {
+      for (const [uid, worker] of this.#workers) {
+        worker.resync(byPod.get(uid) ?? []);
+        if (all) worker.referencesChanged();
+      }
+    }
+    // An agent that has never been told anything cannot know what is an orphan.
+    if (state.held.revision === 0) return;
+    for (const [uid, summaries] of byPod) if (!this.#workers.has(uid)) this.#removeOrphans(summaries);
+  }
+
+  #removeOrphans(summaries: readonly ContainerSummary[]): void {
+    const { runtime, log } = this.#options;
+    for (const { id, name, state } of summaries) {
+      if (this.#orphans.has(id)) continue;
+      this.#orphans.add(id);
+      log.info('removing a container that belongs to no pod of this node', { name, id });
+      this.#scope?.start(async () => {
+        try {
+          if (state === 'running') await runtime.stop(id, forcedGraceSeconds);
+          await runtime.remove(id);
+        } catch (error) {
+          log.warn('cannot remove container', { name, error });
+        } finally {
+          this.#orphans.delete(id);
+        }
+      });
+    }
+  }
+
+  /** Volumes of pods that went while the agent was away, and what was noted of them. */
+  async #releaseUnknown(): Promise<void> {
+    const { state, log } = this.#options;
+    if (state.held.revision === 0) return;
+    for (const key of state.notes.keys()) {
+      if (key.startsWith('pod-status/') && !this.#workers.has(key.slice('pod-status/'.length))) void state.note(key, undefined);
+    }
+    for (const uid of await this.#context.volumes.known()) {
+      if (!this.#workers.has(uid)) await this.#context.volumes.release(uid).catch((error: unknown) => log.warn('cannot release volumes', { uid, error }));
+    }
+  }
+
+  async #collect(signal: AbortSignal): Promise<void> {
+    const { runtime, clock, log } = this.#options;
+    while (!signal.aborted) {
+      await sleep(clock, 300_000, signal);
+      if (signal.aborted) return;
+      await collectImages({ runtime, clock, log, keep: this.#context.pauseImage, lastUsedMs: (id) => this.#context.images.lastUsedMs(id) })
+        .catch((error: unknown) => log.warn('cannot collect images', { error }));
+    }
+  }
+}

@@ -1,0 +1,249 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Pod } from '../../shared/kinds/pod.ts';
+import type { PodStatus } from '../../shared/kinds/pod-status.ts';
+import type { ContainerSummary } from '../runtime/runtime.ts';
+import { apply } from './apply.ts';
+import { deadlineExceeded, deadlineMs, endingOf } from './ending.ts';
+import { involvedPod } from './events.ts';
+import { forget, observe } from './observe.ts';
+import { finished, plan, type Ending, type Plan } from './plan.ts';
+import { PodState, type PodContext } from './pod-state.ts';
+import { refusal } from './refuse.ts';
+import { afterEnd } from './restart.ts';
+import { backoffText, podName, podStatus } from './status.ts';
+import { currentOf, policyOf, sandboxOf, slots, type ContainerView } from './view.ts';
+
+export interface WorkerOptions {
+  readonly context: PodContext;
+  readonly pod: Pod;
+  /** What this agent, or the one before it, last reported of the pod. */
+  readonly status: PodStatus | undefined;
+  /** Called with each new status, and with the last one of a deleted pod once nothing is left of it. */
+  readonly report: (pod: Pod, status: PodStatus, gone: boolean) => void;
+}
+
+/**
+ * The one loop of one pod: look, plan, apply, tell; again until there is nothing to do, then wait to be woken.
+ *
+ * ```
+ * wake (engine event, change of the pod, timer) ─▶ observe ─▶ plan ─▶ apply ─┐
+ *                                                     ▲        │ no steps    │
+ *                                                     └────────┼─────────────┘
+ *                                                            rest
+ * ```
+ */
+export class PodWorker {
+  readonly #options: WorkerOptions;
+  readonly #state: PodState;
+  readonly #dirty = new Set<string>();
+  #removed = false;
+  #reported: PodStatus | undefined;
+  #goneReported = false;
+  #refreshFiles = false;
+  #woken = true;
+  #resolve: (() => void) | undefined;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+    this.#state = new PodState(options.context, options.pod, () => this.wake());
+    this.#state.status = options.status;
+    for (const status of [...(options.status?.initContainerStatuses ?? []), ...(options.status?.containerStatuses ?? [])]) {
+      if (status.containerID) this.#state.restartCounts.set(status.name ?? '', status.restartCount ?? 0);
+    }
+    this.#state.failure = refusal(options.pod);
+    const known = options.status?.phase === 'Failed' && options.status.reason;
+    if (this.#state.failure && !known) {
+      options.context.events.event(involvedPod(options.pod), 'Warning', this.#state.failure.reason, this.#state.failure.message);
+    }
+  }
+
+  get pod(): Pod {
+    return this.#state.pod;
+  }
+
+  get views(): readonly ContainerView[] {
+    return [...this.#state.views.values()];
+  }
+
+  /** Status last reported. */
+  get status(): PodStatus | undefined {
+    return this.#state.status;
+  }
+
+  /** The pod object has changed. */
+  update(pod: Pod): void {
+    const before = this.#state.pod;
+    this.#state.pod = pod;
+    const images = (p: Pod): string => slots(p).map((slot) => slot.container.image).join('\n');
+    if (images(before) !== images(pod)) {
+      this.#state.images.clear();
+      this.#state.waiting.clear();
+      this.#state.retry();
+    }
+    const grace = endingOf({ pod, removed: this.#removed, failure: undefined, status: undefined })?.graceSeconds;
+    if (grace !== undefined) this.#hasten(grace);
+    this.#refreshFiles = true;
+    this.wake();
+  }
+
+  /** The pod is no longer assigned to this node: its containers end, and then `run`. */
+  remove(): void {
+    this.#removed = true;
+    this.#hasten(this.#ending()?.graceSeconds ?? 0);
+    this.wake();
+  }
+
+  /** A configMap, secret or service that the pod may refer to has changed. */
+  referencesChanged(): void {
+    this.#refreshFiles = true;
+    this.#state.retry();
+    this.wake();
+  }
+
+  /** Something happened to a container of this pod. */
+  changed(id: string): void {
+    this.#dirty.add(id);
+    this.wake();
+  }
+
+  /** What a whole list of containers shows of this pod: anything that looks otherwise than known is looked at again. */
+  resync(found: readonly ContainerSummary[]): void {
+    const ids = new Set(found.map((summary) => summary.id));
+    for (const id of this.#state.views.keys()) if (!ids.has(id)) forget(this.#state, id);
+    for (const { id, state } of found) {
+      const view = this.#state.views.get(id);
+      if (!view || (view.state !== state && !view.cannotRun)) this.#dirty.add(id);
+    }
+    this.wake();
+  }
+
+  /** Tells the last status once more. */
+  reportAgain(): void {
+    if (this.#reported) this.#options.report(this.pod, this.#reported, this.#goneReported);
+  }
+
+  wake(): void {
+    this.#woken = true;
+    this.#resolve?.();
+  }
+
+  /** Works until `signal` aborts, leaving everything running, or until a removed pod is no more. */
+  async run(signal: AbortSignal): Promise<void> {
+    const onAbort = (): void => this.wake();
+    signal.addEventListener('abort', onAbort);
+    try {
+      while (!signal.aborted && !(await this.#turn(signal)));
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      this.#state.probes.stop();
+    }
+    if (!signal.aborted) await this.#state.settled();
+  }
+
+  /** One round. True when a removed pod is no more. */
+  async #turn(signal: AbortSignal): Promise<boolean> {
+    this.#woken = false;
+    await this.#observe();
+    const made = this.#plan();
+    this.#tell(made.gone);
+    if (made.gone && this.#removed) return true;
+    if (made.steps.length > 0) await apply(this.#state, made.steps, signal);
+    else await this.#rest(made.wakeAtMs);
+    return false;
+  }
+
+  async #observe(): Promise<void> {
+    const { context } = this.#options;
+    const ids = [...this.#dirty];
+    this.#dirty.clear();
+    await Promise.all(ids.map((id) => observe(this.#state, id).catch((error: unknown) => {
+      context.log.warn('cannot inspect container', { id, error });
+      this.#dirty.add(id);
+    })));
+    if (this.#refreshFiles && this.#state.volumes === 'ready' && !this.#ending()) {
+      this.#refreshFiles = false;
+      await context.volumes.refresh(this.pod).catch((error: Error) => context.events.event(involvedPod(this.pod), 'Warning', 'FailedMount', error.message));
+    }
+    this.#watchProbes();
+  }
+
+  #watchProbes(): void {
+    const ips = this.pod.spec.hostNetwork ? this.#options.context.node().ips : sandboxOf(this.views)?.ips ?? [];
+    // Kept across an agent's restart: a pod that was ready does not leave its services for a probe period.
+    const ready = (id: string): boolean => (this.#state.status?.containerStatuses ?? []).some((s) => s.containerID === `docker://${id}` && s.ready);
+    this.#state.probes.watch(this.pod, this.#ending() ? [] : this.views, ips, ready);
+  }
+
+  #ending(): Ending | undefined {
+    return endingOf({ pod: this.pod, removed: this.#removed, failure: this.#state.failure, status: this.#state.status });
+  }
+
+  #plan(): Plan {
+    const { clock } = this.#options.context;
+    const state = this.#state;
+    const now = clock.now();
+    const deadline = deadlineMs(this.pod, state.status);
+    if (now >= deadline && !this.#ending() && !finished({ pod: this.pod, views: this.views, now })) {
+      state.failure = deadlineExceeded;
+      this.#options.context.events.event(involvedPod(this.pod), 'Normal', deadlineExceeded.reason, deadlineExceeded.message);
+    }
+    const ending = this.#ending();
+    const made = plan({
+      pod: this.pod, views: this.views, now, ending, volumes: state.volumes, images: new Set(state.images.keys()),
+      heldUntil: state.heldUntil, stopping: state.stopping, probes: state.probes.views, restartCounts: state.restartCounts,
+    });
+    return ending ? made : { ...made, wakeAtMs: Math.min(made.wakeAtMs, deadline) };
+  }
+
+  /** Reports the status if it is news. Nobody waits for the status of a pod that was removed. */
+  #tell(gone: boolean): void {
+    if (this.#removed) return;
+    const state = this.#state;
+    const { clock, node } = this.#options.context;
+    const now = clock.now();
+    const ending = this.#ending() !== undefined || finished({ pod: this.pod, views: this.views, now });
+    const status = podStatus({
+      pod: this.pod, views: this.views, now, hostIPs: node().ips, waiting: state.waiting, probes: state.probes.views, failure: state.failure, ending, previous: state.status,
+    });
+    this.#tellBackoff(now);
+    if (isDeepStrictEqual(status, this.#reported) && gone === this.#goneReported) return;
+    state.status = status;
+    this.#reported = status;
+    this.#goneReported = gone;
+    this.#options.report(this.pod, status, gone);
+  }
+
+  // By container id: one event for each time that a container is held back.
+  readonly #backoffTold = new Set<string>();
+  #tellBackoff(now: number): void {
+    if (this.#ending()) return;
+    for (const { container, role } of slots(this.pod)) {
+      const view = currentOf(this.views, container.name);
+      if (view?.state !== 'exited' || this.#backoffTold.has(view.id)) continue;
+      const next = afterEnd(view, policyOf(this.pod, role), now);
+      if (next.kind !== 'wait') continue;
+      this.#backoffTold.add(view.id);
+      this.#options.context.log.debug('back-off', { container: container.name, for: backoffText(next.backoffMs) });
+      this.#options.context.events.event(involvedPod(this.pod, container.name), 'Warning', 'BackOff', `Back-off restarting failed container ${container.name} in pod ${podName(this.pod)}`);
+    }
+    for (const id of this.#backoffTold) if (!this.#state.views.has(id)) this.#backoffTold.delete(id);
+  }
+
+  /** A deletion with less grace than the one under way. */
+  #hasten(graceSeconds: number): void {
+    const killAtMs = this.#options.context.clock.now() + graceSeconds * 1000;
+    for (const [id, at] of this.#state.stopping) this.#state.stopping.set(id, Math.min(at, killAtMs));
+  }
+
+  async #rest(untilMs: number): Promise<void> {
+    if (this.#woken) return;
+    const { clock } = this.#options.context;
+    let cancel = (): void => {};
+    await new Promise<void>((resolve) => {
+      this.#resolve = resolve;
+      if (untilMs !== Infinity) cancel = clock.after(Math.max(0, untilMs - clock.now()), resolve);
+    });
+    this.#resolve = undefined;
+    cancel();
+  }
+}

@@ -1,0 +1,211 @@
+import { Channel } from '../../shared/channel.ts';
+import { StreamReset, type ByteStream } from '../../shared/byte-stream.ts';
+import { controlFrame, decodeMessage, encodeMessage, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload } from '../../shared/protocol.ts';
+import type { FrameSocket } from '../../shared/socket.ts';
+import type { SessionOptions } from '../session.ts';
+import { Inbound, type Applied } from './inbound.ts';
+import type { Outbox } from './outbox.ts';
+
+/** How a connection went. */
+export interface Outcome {
+  readonly why: string;
+  /** How long it was welcomed. */
+  readonly healthyMs: number;
+  /** False: the master will not take this agent as it is. */
+  readonly retry: boolean;
+}
+
+/** The master must answer hello within this time. */
+const welcomeMs = 20_000;
+
+/**
+ * One connection to the master, from hello to its end.
+ *
+ * ```
+ * greeting ──welcome──▶ open ──bye, silence, error, abort──▶ ended
+ *     └────────────────bye, silence, error, abort───────────────┘
+ * ```
+ */
+export class Connection {
+  readonly #options: SessionOptions;
+  readonly #socket: FrameSocket;
+  readonly #outbox: Outbox;
+  readonly #channel: Channel;
+  readonly #serving = new Set<Promise<void>>();
+  readonly #abort = new AbortController();
+  #welcome: Payload<'welcome'> | undefined;
+  #inbound: Inbound | undefined;
+  #countedItems = false;
+  #welcomedMs = 0;
+  #sentMs: number;
+  #receivedMs: number;
+  #retry = true;
+  #why: string | undefined;
+  #ended: (() => void) | undefined;
+  #cancelBeat: (() => void) | undefined;
+  #cancelFlush: (() => void) | undefined;
+  #flushDueMs = Infinity;
+
+  constructor(options: SessionOptions, socket: FrameSocket, outbox: Outbox) {
+    this.#options = options;
+    this.#socket = socket;
+    this.#outbox = outbox;
+    this.#sentMs = this.#receivedMs = options.clock.monotonic();
+    this.#channel = new Channel({ side: 'agent', send: (frame, sent) => this.#send(frame, sent), bufferedBytes: () => socket.bufferedBytes });
+  }
+
+  /** Resolves when the connection is over and nothing that it started is left. */
+  async run(signal: AbortSignal): Promise<Outcome> {
+    const { clock, state, node, agentVersion, bootId } = this.#options;
+    const over = new Promise<void>((resolve) => { this.#ended = resolve; });
+    const aborted = (): void => this.#end('stopping');
+    signal.addEventListener('abort', aborted, { once: true });
+    this.#socket.listen({ frame: (bytes) => this.#frame(bytes), end: (why) => this.#end(why) });
+    this.#control('hello', { protocol: protocolVersion, agentVersion, node, bootId, ...state.held });
+    this.#beat();
+    if (signal.aborted) aborted();
+    await over;
+    signal.removeEventListener('abort', aborted);
+    await this.#inbound?.idle();
+    await Promise.all(this.#serving);
+    return { why: this.#why ?? '', healthyMs: this.#welcome ? clock.monotonic() - this.#welcomedMs : 0, retry: this.#retry };
+  }
+
+  /** Something new is in the outbox: sends it together with what comes within `ms`. */
+  flushSoon(ms = this.#options.flushMs ?? 20): void {
+    if (!this.#welcome || this.#why !== undefined) return;
+    const due = this.#options.clock.monotonic() + ms;
+    if (due >= this.#flushDueMs) return;
+    this.#flushDueMs = due;
+    this.#cancelFlush?.();
+    this.#cancelFlush = this.#options.clock.after(ms, () => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushDueMs = Infinity;
+    if (this.#why !== undefined) return;
+    const now = this.#options.clock.monotonic();
+    for (const frame of this.#outbox.take(now)) this.#send(frame);
+    const next = this.#outbox.nextMs(now);
+    if (next !== undefined) this.flushSoon(Math.max(next, 1));
+  }
+
+  readonly #handlers: Handlers<'master'> = {
+    welcome: (settings) => this.#welcomed(settings),
+    sync: (part) => this.#applied(this.#open().sync(part)),
+    patch: (patch) => this.#applied(this.#open().patch(patch)),
+    statusAck: ({ seq }) => { this.#outbox.acknowledged('status', seq); this.flushSoon(0); },
+    nodeAck: ({ seq }) => { this.#outbox.acknowledged('node', seq); this.flushSoon(0); },
+    eventsAck: ({ seq }) => { this.#outbox.acknowledged('events', seq); this.flushSoon(0); },
+    heartbeatAck: () => {},
+    open: ({ id, request }) => {
+      this.#open();
+      this.#serve(this.#channel.accept(id), request);
+    },
+    bye: ({ reason, retry }) => { this.#retry = retry; this.#end(reason); },
+  };
+
+  #frame(bytes: Uint8Array): void {
+    if (this.#why !== undefined) return;
+    this.#receivedMs = this.#options.clock.monotonic();
+    try {
+      if (bytes[0] !== controlFrame) return this.#channel.receive(bytes);
+      const message = decodeMessage(bytes, 'master');
+      (this.#handlers[message.name] as (payload: unknown) => void)(message.payload);
+    } catch (error) {
+      if (!(error instanceof ProtocolError) && !(error instanceof StreamReset)) this.#options.log.error('handling a frame of the master failed', { error });
+      this.#end((error as Error).message);
+    }
+  }
+
+  /** The inbound side once welcomed. @throws ProtocolError before */
+  #open(): Inbound {
+    if (!this.#inbound) throw new ProtocolError('the master sent something before welcome');
+    return this.#inbound;
+  }
+
+  #welcomed(settings: Payload<'welcome'>): void {
+    const first = !this.#welcome;
+    if (settings.protocol !== protocolVersion) throw new ProtocolError(`the master speaks protocol ${settings.protocol}, this agent ${protocolVersion}`);
+    this.#welcome = settings;
+    this.#options.onWelcome(settings);
+    if (!first) return;
+    this.#inbound = new Inbound(this.#options.state, settings.epoch);
+    this.#welcomedMs = this.#options.clock.monotonic();
+    this.#outbox.restart();
+    this.flushSoon(0);
+    this.#beat();
+  }
+
+  #applied(applied: Promise<Applied>): void {
+    applied.then((result) => {
+      if (this.#why !== undefined) return;
+      if (result.type === 'resync') this.#control('resync', { reason: result.reason });
+      if (result.type !== 'held') return;
+      this.#control('ack', { epoch: result.epoch, revision: result.revision, ...(this.#countedItems ? {} : { items: this.#options.state.items.size }) });
+      this.#countedItems = true;
+    }).catch((error: unknown) => {
+      this.#options.log.error('what the master sent could not be taken over', { error });
+      this.#end((error as Error).message);
+    });
+  }
+
+  #serve(stream: ByteStream, request: Payload<'open'>['request']): void {
+    const abort = new AbortController();
+    const stop = (): void => abort.abort();
+    this.#abort.signal.addEventListener('abort', stop, { once: true });
+    const serving = Promise.all([this.#pipe(stream, request, abort.signal), drain(stream).catch(stop)]).then(() => {
+      this.#abort.signal.removeEventListener('abort', stop);
+      this.#serving.delete(serving);
+    });
+    this.#serving.add(serving);
+  }
+
+  async #pipe(stream: ByteStream, request: Payload<'open'>['request'], signal: AbortSignal): Promise<void> {
+    try {
+      for await (const chunk of this.#options.openStream(request, signal)) await stream.write(chunk);
+      stream.end();
+    } catch (error) {
+      const { code } = error as { code?: unknown };
+      stream.reset(typeof code === 'number' && code >= 400 && code < 600 ? code : 500, (error as Error).message);
+    }
+  }
+
+  /** Sends a heartbeat when nothing else was sent for long, and ends the connection when the master is silent. */
+  #beat(): void {
+    this.#cancelBeat?.();
+    if (this.#why !== undefined) return;
+    const now = this.#options.clock.monotonic();
+    const { heartbeatMs, leaseMs } = this.#welcome ?? { heartbeatMs: Infinity, leaseMs: welcomeMs };
+    if (now - this.#receivedMs >= leaseMs) return this.#end(`no sign of life from the master for ${Math.round(leaseMs / 1000)} s`);
+    if (now - this.#sentMs >= heartbeatMs) this.#control('heartbeat', {});
+    const next = Math.min(this.#receivedMs + leaseMs, this.#sentMs + heartbeatMs);
+    this.#cancelBeat = this.#options.clock.after(Math.max(1, next - now), () => this.#beat());
+  }
+
+  #control<N extends MessageName>(name: N, payload: Payload<N>): void {
+    this.#send(encodeMessage(name, payload));
+  }
+
+  #send(frame: Uint8Array, sent?: () => void): void {
+    if (this.#why !== undefined) return;
+    this.#sentMs = this.#options.clock.monotonic();
+    this.#socket.send(frame, sent);
+  }
+
+  #end(why: string): void {
+    if (this.#why !== undefined) return;
+    this.#why = why;
+    this.#cancelBeat?.();
+    this.#cancelFlush?.();
+    this.#channel.close(why);
+    this.#abort.abort();
+    this.#socket.destroy();
+    this.#ended?.();
+  }
+}
+
+/** Reads what the master sends on a stream that only the agent writes to; rejects when the stream is reset. */
+async function drain(stream: ByteStream): Promise<void> {
+  for await (const _ of stream);
+}

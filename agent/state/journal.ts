@@ -1,0 +1,220 @@
+import { mkdir, type FileHandle } from 'node:fs/promises';
+import type { Item } from '../../shared/protocol.ts';
+import type { Log } from '../../shared/log.ts';
+import { Contents } from './contents.ts';
+import { JournalFiles } from './journal-files.ts';
+import { lockDirectory } from './lock.ts';
+import { encodeRecord, type JournalRecord } from './records.ts';
+import type { Batch, State } from './state.ts';
+
+/** Garbage that is not worth a compaction, in bytes. */
+const smallFile = 128 * 1024;
+
+export interface JournalOptions {
+  /** Made if missing. One process at a time may have it. */
+  readonly directory: string;
+  readonly log: Log;
+}
+
+/** Something to be written, and what follows from its being durable. */
+interface Pending {
+  readonly bytes: Buffer;
+  readonly commit: () => void;
+  readonly done: () => void;
+  readonly failed: (error: Error) => void;
+}
+
+/**
+ * The {@link State} on disk: an append-only file of checksummed records. All that is asked for in one event-loop turn is
+ * one write and one fdatasync. When more than half of the file is garbage a new one takes its place, and the one before
+ * is kept to heal from (see {@link JournalFiles.load}).
+ *
+ * Notes are visible at once; items when they are durable.
+ */
+export class Journal implements State {
+  readonly #files: JournalFiles;
+  readonly #contents: Contents;
+  readonly #log: Log;
+  readonly #unlock: () => Promise<void>;
+  readonly #listeners = new Set<(keys: readonly string[]) => void>();
+  readonly #notes = new Map<string, unknown>();
+  #noteWaiters: { done: () => void; failed: (error: Error) => void }[] = [];
+  #pending: Pending[] = [];
+  #writing: Promise<void> | undefined;
+  /** Undefined when the file cannot be trusted to end where it should: a new one is written first. */
+  #handle: FileHandle | undefined;
+  #size = 0;
+  #compactAt = smallFile;
+  #bytesWritten = 0;
+  /** What will be held once everything pending is durable. */
+  #newest: { readonly epoch: string; readonly revision: number };
+  #closed = false;
+
+  private constructor(files: JournalFiles, contents: Contents, log: Log, unlock: () => Promise<void>) {
+    this.#files = files;
+    this.#contents = contents;
+    this.#log = log;
+    this.#unlock = unlock;
+    this.#newest = contents.held;
+  }
+
+  /** @throws Error when another process has the directory, or it cannot be read or written */
+  static async open(options: JournalOptions): Promise<Journal> {
+    await mkdir(options.directory, { recursive: true, mode: 0o700 });
+    const unlock = await lockDirectory(options.directory);
+    try {
+      const files = new JournalFiles(options.directory, options.log);
+      const { contents, appendAt } = await files.load();
+      const journal = new Journal(files, contents, options.log, unlock);
+      if (appendAt === undefined) await journal.#rewrite(false);
+      else journal.#use(await files.openAt(appendAt), appendAt);
+      return journal;
+    } catch (error) {
+      await unlock();
+      throw error;
+    }
+  }
+
+  get held(): { readonly epoch: string; readonly revision: number } {
+    return this.#contents.held;
+  }
+
+  get items(): ReadonlyMap<string, Item> {
+    return this.#contents.items;
+  }
+
+  get notes(): ReadonlyMap<string, unknown> {
+    return this.#contents.notes;
+  }
+
+  /** Bytes given to the disk since this journal was opened: what wears flash. */
+  get bytesWritten(): number {
+    return this.#bytesWritten;
+  }
+
+  /** @throws Error also for a batch older than what is held of the same epoch */
+  apply(batch: Batch): Promise<void> {
+    const { epoch, revision } = this.#newest;
+    if (batch.epoch === epoch && batch.revision < revision) return Promise.reject(new Error(`revision ${batch.revision} is older than ${revision}, which is held`));
+    if (batch.epoch !== epoch && !batch.complete) return Promise.reject(new Error(`an update of epoch ${batch.epoch} does not fit what is held of epoch ${epoch}`));
+    this.#newest = { epoch: batch.epoch, revision: batch.revision };
+    const bytes = encodeRecord({ t: 'batch', ...batch });
+    return this.#write(bytes, () => {
+      const changed = this.#contents.apply(batch, bytes.length);
+      for (const listener of this.#listeners) listener(changed);
+    });
+  }
+
+  note(key: string, value: unknown): Promise<void> {
+    if (JSON.stringify(this.#contents.notes.get(key)) === JSON.stringify(value) && !this.#notes.has(key)) return this.#writing ?? Promise.resolve();
+    this.#contents.setNote(key, value, 0);
+    this.#notes.set(key, value);
+    return this.#promise((done, failed) => { this.#noteWaiters.push({ done, failed }); });
+  }
+
+  subscribe(listener: (keys: readonly string[]) => void): () => void {
+    this.#listeners.add(listener);
+    return () => { this.#listeners.delete(listener); };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    while (this.#writing) await this.#writing;
+    await this.#handle?.close();
+    await this.#unlock();
+  }
+
+  #write(bytes: Buffer, commit: () => void): Promise<void> {
+    return this.#promise((done, failed) => { this.#pending.push({ bytes, commit, done, failed }); });
+  }
+
+  #promise(enqueue: (done: () => void, failed: (error: Error) => void) => void): Promise<void> {
+    if (this.#closed) return Promise.reject(new Error('the state is closed'));
+    return new Promise((done, failed) => {
+      enqueue(done, failed);
+      this.#writing ??= this.#writeAll().finally(() => { this.#writing = undefined; });
+    });
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#pending.length > 0 || this.#notes.size > 0) {
+      // The rest of this turn joins.
+      await new Promise((resolve) => { setImmediate(resolve); });
+      const group = [...this.#pending.splice(0), ...this.#takeNotes()];
+      try {
+        await this.#append(Buffer.concat(group.map(({ bytes }) => bytes)));
+      } catch (error) {
+        this.#newest = this.#contents.held;
+        for (const { failed } of [...group, ...this.#pending.splice(0)]) failed(error as Error);
+        continue;
+      }
+      for (const { commit, done } of group) { commit(); done(); }
+      await this.#compactIfWorth();
+    }
+  }
+
+  #takeNotes(): Pending[] {
+    if (this.#notes.size === 0) return [];
+    const all = [...this.#notes];
+    this.#notes.clear();
+    const waiters = this.#noteWaiters;
+    this.#noteWaiters = [];
+    const set = all.filter(([, value]) => value !== undefined);
+    const record: JournalRecord = { t: 'notes', set, removed: all.filter(([, value]) => value === undefined).map(([key]) => key) };
+    const bytes = encodeRecord(record);
+    const commit = (): void => {
+      // Only the size is new; a later value may already be visible.
+      for (const [key] of set) if (this.#contents.notes.has(key)) this.#contents.setNote(key, this.#contents.notes.get(key), bytes.length / set.length);
+    };
+    return [{ bytes, commit, done: () => waiters.forEach(({ done }) => done()), failed: (error) => waiters.forEach(({ failed }) => failed(error)) }];
+  }
+
+  /** Appends durably, or fails and leaves the file to be replaced: after a failed fsync nobody knows what it holds. */
+  async #append(bytes: Buffer): Promise<void> {
+    if (!this.#handle) await this.#rewrite(false);
+    const handle = this.#handle!;
+    try {
+      for (let at = 0; at < bytes.length;) at += (await handle.write(bytes, at, bytes.length - at, this.#size + at)).bytesWritten;
+      await handle.datasync();
+      this.#size += bytes.length;
+      this.#bytesWritten += bytes.length;
+    } catch (error) {
+      this.#handle = undefined;
+      await handle.close().catch(() => {});
+      throw error;
+    }
+  }
+
+  async #compactIfWorth(): Promise<void> {
+    if (this.#size < this.#compactAt || this.#size < 2 * this.#contents.liveBytes) return;
+    try {
+      await this.#rewrite(true);
+    } catch (error) {
+      // The present file is still good; try again when it has grown some more.
+      this.#compactAt = this.#size + Math.max(smallFile, this.#contents.liveBytes);
+      this.#log.warn('compacting the journal failed', { error });
+    }
+  }
+
+  async #rewrite(keep: boolean): Promise<void> {
+    const { handle, size } = await this.#files.draft(this.#contents);
+    this.#bytesWritten += size;
+    // From here on the present handle may be of a file that is no longer the current one.
+    await this.#handle?.close();
+    this.#handle = undefined;
+    try {
+      await this.#files.install(keep);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+    this.#use(handle, size);
+  }
+
+  #use(handle: FileHandle, size: number): void {
+    this.#handle = handle;
+    this.#size = size;
+    this.#compactAt = smallFile;
+  }
+}

@@ -1,0 +1,102 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { open } from 'lmdb';
+import { openLmdbStore } from '../master/store/lmdb.ts';
+import type { Store } from '../master/store/store.ts';
+
+/**
+ * The store against bare LMDB doing the least that could be called the same: one durable transaction per group with one
+ * put per document, one lookup per read. Each claim is measured in turns with its baseline; medians are printed.
+ */
+const ROUNDS = 5;
+const MS_PER_ROUND = 1000;
+/** A pod as the API keeps it. */
+const DOCUMENT = Buffer.alloc(2700, 'pod');
+const READ_KEYS = 20_000;
+
+type Measure = () => Promise<number>;
+
+async function creates(store: Store, clients: number): Promise<number> {
+  return perSecond(async (goOn) => {
+    let done = 0;
+    const client = async (): Promise<void> => {
+      while (goOn()) {
+        await store.write([{ type: 'put', key: newKey(), expect: 0, value: () => DOCUMENT }]);
+        done += 1;
+      }
+    };
+    await Promise.all(Array.from({ length: clients }, client));
+    return done;
+  });
+}
+
+async function bareCreates(bare: Bare, group: number): Promise<number> {
+  return perSecond(async (goOn) => {
+    let done = 0;
+    for (; goOn(); done += group) {
+      bare.root.transactionSync(() => {
+        for (let i = 0; i < group; i++) bare.table.putSync(newKey(), DOCUMENT);
+      });
+    }
+    return done;
+  });
+}
+
+/** Reads random keys of those that exist. */
+async function gets(get: (key: string) => { length: number } | undefined): Promise<number> {
+  return perSecond(async (goOn) => {
+    let done = 0;
+    for (; goOn(); done += 1000) {
+      for (let i = 0; i < 1000; i++) {
+        if (get(readKey(Math.floor(Math.random() * READ_KEYS)))?.length !== DOCUMENT.length) throw new Error('wrong value');
+      }
+    }
+    return done;
+  });
+}
+
+async function perSecond(work: (goOn: () => boolean) => Promise<number>): Promise<number> {
+  const started = performance.now();
+  const done = await work(() => performance.now() - started < MS_PER_ROUND);
+  return (done * 1000) / (performance.now() - started);
+}
+
+async function claim(name: string, value: Measure, baseline: Measure): Promise<void> {
+  const pairs: [number, number][] = [];
+  for (let round = 0; round < ROUNDS; round++) pairs.push([await value(), await baseline()]);
+  const [ours, bare] = [median(pairs.map(([a]) => a)), median(pairs.map(([, b]) => b))];
+  console.log(JSON.stringify({ claim: name, value: Math.round(ours), unit: 'per s', baseline: Math.round(bare), ratio: Number((ours / bare).toFixed(3)) }));
+}
+
+const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
+const newKey = (): string => `/registry/pods/default/pod-${Math.random().toString(36).slice(2)}`;
+const readKey = (i: number): string => `/registry/read/default/pod-${i}`;
+
+type Bare = ReturnType<typeof openBare>;
+
+function openBare(path: string) {
+  const root = open({ path, overlappingSync: false });
+  return { root, table: root.openDB<Uint8Array, string>({ name: 'documents', encoding: 'binary' }) };
+}
+
+/** Beside the sources and not in /tmp, which may be memory. */
+async function scratch(): Promise<string> {
+  await mkdir('.cache', { recursive: true });
+  return mkdtemp(join('.cache', 'bench-store-'));
+}
+
+const directory = await scratch();
+const store = await openLmdbStore({ directory: join(directory, 'store') });
+const bare = openBare(join(directory, 'bare'));
+const all = Array.from({ length: READ_KEYS }, (_, i) => readKey(i));
+await store.write(all.map((key) => ({ type: 'put', key, expect: 0, value: () => DOCUMENT })));
+bare.root.transactionSync(() => all.forEach((key) => bare.table.putSync(key, DOCUMENT)));
+
+await claim('store.creates_1', () => creates(store, 1), () => bareCreates(bare, 1));
+await claim('store.creates_64', () => creates(store, 64), () => bareCreates(bare, 64));
+await claim('store.creates_1000', () => creates(store, 1000), () => bareCreates(bare, 1000));
+await claim('store.get', () => gets((key) => store.get(key)?.bytes), () => gets((key) => bare.table.get(key)));
+
+await store.close();
+await bare.root.close();
+await rm(directory, { recursive: true });

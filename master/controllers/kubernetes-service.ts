@@ -1,0 +1,48 @@
+import { isIP } from 'node:net';
+import { endpoints } from '../../shared/kinds/endpoints.ts';
+import { endpointSlices } from '../../shared/kinds/endpointslice.ts';
+import { services } from '../../shared/kinds/service.ts';
+import { keyOf } from '../../shared/meta.ts';
+import { defineController, some, type Context } from './controller.ts';
+import { skipMirrorLabel } from './endpointslice-mirroring.ts';
+import { ensure } from './ensure.ts';
+import { serviceNameLabel } from './slices.ts';
+
+const namespace = 'default';
+const name = 'kubernetes';
+const key = `${namespace}/${name}`;
+const own = (change: { object: Parameters<typeof keyOf>[0] }): string[] => (keyOf(change.object) === key ? [key] : []);
+
+/** Keeps the service default/kubernetes and its endpoint: how pods reach the API. */
+export const kubernetesService = defineController({
+  name: 'kubernetes-service',
+  watches: [services, endpoints, endpointSlices].map((kind) => ({ kind: some(kind as typeof services), keys: own })),
+  initialKeys: () => [key],
+  async reconcile(_key, context) {
+    const { registry, settings } = context;
+    await ensure(registry, services, namespace, name, (current) => (current ? undefined : serviceDocument(settings.kubernetesServiceIP, settings.apiServerPort)));
+    // Endpoints may not be loopback addresses; a master that listens on one alone serves no pods.
+    if (isIP(settings.apiServerAddress) !== 4 || settings.apiServerAddress.startsWith('127.')) return;
+    await ensureEndpoints(context);
+  },
+});
+
+const serviceDocument = (clusterIP: string, targetPort: number): unknown => ({
+  metadata: { name, labels: { component: 'apiserver', provider: 'kubernetes' } },
+  spec: { type: 'ClusterIP', clusterIP, sessionAffinity: 'None', ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort }] },
+});
+
+async function ensureEndpoints({ registry, settings }: Context): Promise<void> {
+  const ports = [{ name: 'https', port: settings.apiServerPort, protocol: 'TCP' }];
+  await ensure(registry, endpoints, namespace, name, (current) => ({
+    ...current,
+    metadata: { ...(current?.metadata ?? { name }), labels: { ...current?.metadata.labels, [skipMirrorLabel]: 'true' } },
+    subsets: [{ addresses: [{ ip: settings.apiServerAddress }], ports }],
+  }));
+  await ensure(registry, endpointSlices, namespace, name, (current) => ({
+    ...current,
+    metadata: { ...(current?.metadata ?? { name }), labels: { ...current?.metadata.labels, [serviceNameLabel]: name } },
+    addressType: 'IPv4', ports,
+    endpoints: [{ addresses: [settings.apiServerAddress], conditions: { ready: true } }],
+  }));
+}

@@ -1,0 +1,184 @@
+#!/usr/bin/env node
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { cac } from 'cac';
+import { systemClock } from '../shared/clock.ts';
+import { createLog } from '../shared/log.ts';
+import { version } from '../shared/version.ts';
+import { ApiClient, readKubeconfig } from './client.ts';
+import { ConfigError, readMasterConfig } from './config.ts';
+import { runMaster } from './master.ts';
+
+/** Where this host's own agent keeps its state, beside the master's. */
+const agentProgram = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../agent/main.ts' : '../agent/main.js', import.meta.url));
+const kubeconfigName = 'admin.kubeconfig';
+
+/** Aborts at the first SIGINT or SIGTERM; a second one ends the process at once. */
+function untilSignal(): AbortSignal {
+  const abort = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => { if (abort.signal.aborted) process.exit(130); abort.abort(); });
+  }
+  return abort.signal;
+}
+
+const print = (text: string): void => { process.stdout.write(`${text}\n`); };
+
+async function master(options: unknown): Promise<void> {
+  const config = readMasterConfig(options);
+  const log = createLog({ component: 'master', level: config.logLevel });
+  await runMaster({ config, clock: systemClock, random: Math.random, log, onReady: ({ url, kubeconfig }) => log.info('ready', { url, kubeconfig }) }, untilSignal());
+}
+
+/** Master and agent on one host: the master here, the agent as a process of its own, so that neither's death is the other's. */
+async function up(options: Record<string, unknown>): Promise<void> {
+  const dataDir = String(options['dataDir'] ?? '/var/lib/wherry');
+  const { nodeName, nodeIp, dockerHost, nodeLabels, ...rest } = options;
+  const config = readMasterConfig({ ...rest, dataDir: join(dataDir, 'master') });
+  const log = createLog({ component: 'master', level: config.logLevel });
+  const signal = untilSignal();
+  const agentOptions = { nodeName, nodeIp, dockerHost, nodeLabels, logLevel: config.logLevel };
+  const flags = Object.entries(agentOptions).flatMap(([name, value]) => (value === undefined ? [] : [`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`, String(value)]));
+  let agent: Promise<void> | undefined;
+  await runMaster({
+    config, clock: systemClock, random: Math.random, log,
+    onReady: ({ url, kubeconfig, joinToken }) => {
+      log.info('ready', { url, kubeconfig });
+      agent = joinToken('wherry up', 3600_000).then((token) => runAgent(['--master', url, '--token', token, '--data-dir', join(dataDir, 'agent'), ...flags], signal));
+      agent.catch((error: unknown) => log.error('the agent could not be started', { error }));
+    },
+  }, signal);
+  await agent;
+}
+
+/** Runs the agent until it ends by itself or `signal` aborts; restarts it when it was killed. */
+async function runAgent(args: readonly string[], signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const code = await new Promise<number | null>((resolve, reject) => {
+      const child = spawn(process.execPath, [...process.execArgv, agentProgram, ...args], { stdio: 'inherit' });
+      const stop = (): void => { child.kill('SIGTERM'); };
+      signal.addEventListener('abort', stop, { once: true });
+      child.on('error', reject);
+      child.on('exit', (exitCode) => { signal.removeEventListener('abort', stop); resolve(exitCode); });
+    });
+    // A code of its own is the agent's word that trying again is no use.
+    if (code !== null) return;
+  }
+}
+
+/** `wherry agent …` runs the agent's own program, so that master and agent stay apart. */
+function agent(args: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [...process.execArgv, agentProgram, ...args], { stdio: 'inherit' });
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+    child.on('error', reject);
+    child.on('exit', (code, signal) => { process.exitCode = code ?? (signal ? 1 : 0); resolve(); });
+  });
+}
+
+interface ClientOptions { readonly dataDir?: string; readonly kubeconfig?: string }
+
+async function client(options: ClientOptions): Promise<ApiClient> {
+  const candidates = options.kubeconfig ? [options.kubeconfig]
+    : [...(process.env['KUBECONFIG'] ? [process.env['KUBECONFIG']] : []), join(options.dataDir ?? '/var/lib/wherry/master', kubeconfigName)];
+  for (const path of candidates) {
+    const text = await readFile(path, 'utf8').catch(() => undefined);
+    if (text !== undefined) return new ApiClient(readKubeconfig(text, path));
+  }
+  throw new ConfigError(`no kubeconfig at ${candidates.join(' or ')}: is the master's data directory another one (--data-dir), or are you not root?`);
+}
+
+async function tokenCreate(options: ClientOptions & { ttl?: string; description?: string }): Promise<void> {
+  const api = await client(options);
+  const answer = await api.post('/wherry/v1/tokens', { ttlMs: readDuration(String(options.ttl ?? '24h')), description: options.description ?? '' });
+  print(String(answer['token']));
+}
+
+async function tokenList(options: ClientOptions): Promise<void> {
+  const { tokens } = await (await client(options)).get('/wherry/v1/tokens') as { tokens: readonly Record<string, string>[] };
+  print(['ID'.padEnd(8), 'EXPIRES'.padEnd(22), 'DESCRIPTION'].join(''));
+  for (const token of tokens) print([String(token['id']).padEnd(8), String(token['expires'] ?? '<never>').padEnd(22), token['description'] ?? ''].join('').trimEnd());
+}
+
+async function tokenDelete(id: string, options: ClientOptions): Promise<void> {
+  await (await client(options)).delete(`/wherry/v1/tokens/${encodeURIComponent(id)}`);
+  print(`token "${id}" deleted`);
+}
+
+/** `90s`, `30m`, `24h`, `7d`; `0` for never. In ms. */
+function readDuration(text: string): number {
+  const units: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3600_000, d: 86_400_000 };
+  const match = /^(\d+)([smhd])$/.exec(text);
+  if (text === '0') return 0;
+  if (!match) throw new ConfigError(`--ttl: ${JSON.stringify(text)} is no duration such as 30m, 24h or 7d`);
+  return Number(match[1]) * units[match[2]!]!;
+}
+
+const masterFlags = (command: ReturnType<ReturnType<typeof cac>['command']>) => command
+  .option('--data-dir <path>', 'Where all state is kept (default: /var/lib/wherry/master; up: /var/lib/wherry)')
+  .option('--bind-address <ip>', 'Address to listen on (default: 0.0.0.0)')
+  .option('--port <port>', 'Port to listen on (default: 6443)')
+  .option('--advertise-address <ip>', 'Address that agents and pods reach the master at (default: this host\'s first)')
+  .option('--tls-san <names>', 'More names and addresses for the server certificate, with commas')
+  .option('--service-cidr <cidr>', 'Addresses of services (default: 10.96.0.0/16)')
+  .option('--cluster-cidr <cidr>', 'Addresses of pods (default: 10.244.0.0/16)')
+  .option('--node-port-range <range>', 'Ports of NodePort services (default: 30000-32767)')
+  .option('--cluster-domain <name>', 'DNS domain of services (default: cluster.local)')
+  .option('--node-monitor-grace-period <seconds>', 'Silence after which a node is NotReady (default: 40)')
+  .option('--event-ttl <seconds>', 'How long events are kept (default: 3600)')
+  .option('--log-level <level>', 'debug, info, warn or error (default: info)');
+
+function program(): ReturnType<typeof cac> {
+  const cli = cac('wherry');
+  masterFlags(cli.command('master', 'Run a master')).action(master);
+  masterFlags(cli.command('up', 'Run a master and an agent on this host'))
+    .option('--node-name <name>', 'Name of this node (default: the host name)')
+    .option('--node-ip <ip>', 'Address of this node (default: this host\'s first)')
+    .option('--node-labels <labels>', 'Labels of this node: key=value, with commas')
+    .option('--docker-host <socket>', 'Docker engine (default: $DOCKER_HOST or unix:///var/run/docker.sock)')
+    .action(up);
+  cli.command('agent', 'Run an agent; see wherry agent --help');
+  const clientFlags = (command: ReturnType<typeof cli.command>) => command
+    .option('--data-dir <path>', 'The master\'s data directory (default: /var/lib/wherry/master)')
+    .option('--kubeconfig <path>', 'Credentials to use instead');
+  clientFlags(cli.command('token <action> [id]', 'create, list or delete tokens that let agents join'))
+    .option('--ttl <duration>', 'How long a new token is good: 30m, 24h, 7d, 0 for ever (default: 24h)')
+    .option('--description <text>', 'What the token is for')
+    .action(async (action: string, id: string | undefined, options: ClientOptions) => {
+      if (action === 'create') return tokenCreate(options);
+      if (action === 'list') return tokenList(options);
+      if (action === 'delete' && id) return tokenDelete(id, options);
+      throw new ConfigError(action === 'delete' ? 'token delete needs the id of a token' : `unknown action ${JSON.stringify(action)}: create, list or delete`);
+    });
+  clientFlags(cli.command('kubeconfig', 'Print the administrator\'s kubeconfig'))
+    .action(async (options: ClientOptions) => print((await readFile(options.kubeconfig ?? join(options.dataDir ?? '/var/lib/wherry/master', kubeconfigName), 'utf8').catch((error: Error) => { throw new ConfigError(error.message); })).trimEnd()));
+  cli.help();
+  cli.version(version);
+  return cli;
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  if (argv[2] === 'agent') return agent(argv.slice(3));
+  const cli = program();
+  cli.parse([...argv], { run: false });
+  if (!cli.matchedCommand && !cli.options['help'] && !cli.options['version']) {
+    if (cli.args.length > 0) throw new ConfigError(`unknown command ${JSON.stringify(cli.args[0])}; see wherry --help`);
+    cli.outputHelp();
+    return;
+  }
+  await cli.runMatchedCommand();
+}
+
+/** Errors that are the user's to mend are one line; others keep their stack, for a bug report. */
+function explain(error: unknown): string {
+  const { name, message, stack, code } = error as NodeJS.ErrnoException;
+  if (error instanceof ConfigError || name === 'CACError' || name === 'StatusError' || name === 'OpenError' || code !== undefined) return `wherry: ${message}`;
+  return `wherry: unexpected error: ${stack ?? message}`;
+}
+
+main(process.argv).then(() => { process.exitCode ??= 0; }, (error: unknown) => {
+  process.stderr.write(`${explain(error)}\n`);
+  process.exit(1);
+});
