@@ -138,7 +138,7 @@ function readField(field: FieldReader, source: Record<string, unknown>, target: 
   const given = Object.hasOwn(source, field.name) ? source[field.name] : undefined;
   if (given === undefined || given === null) {
     if (!context.complete) return;
-    if (field.node.fallback !== undefined) target[field.name] = structuredCloneIfNeeded(field.node.fallback);
+    if (field.node.fallback !== undefined) target[field.name] = readFallback(field, context);
     else if (field.node.required) target[field.name] = readMissing(field, context);
     return;
   }
@@ -171,6 +171,10 @@ function readMissing({ name, node, read }: FieldReader, context: Context): unkno
   context.path.pop();
   return value;
 }
+
+/** A default; one that is an object gets the defaults of its own fields. */
+const readFallback = ({ node, read }: FieldReader, context: Context): unknown =>
+  (node.type === 'object' ? read(node.fallback, context) : structuredCloneIfNeeded(node.fallback));
 
 const structuredCloneIfNeeded = (value: unknown): unknown => (typeof value === 'object' ? structuredClone(value) : value);
 

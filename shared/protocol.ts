@@ -173,6 +173,8 @@ export const messages = {
    * A slice that the agent holds at or past its new revision is skipped; one that is not at its base asks for a resync.
    */
   patch: message('master', v.tuple([count, count, v.array(SlicePatch)])),
+  /** The master lacks what the agent reported before (new database, node deleted or written off): report everything again. */
+  report: message('master', v.object({})),
 } as const satisfies Record<string, MessageSpec>;
 
 export type MessageName = keyof typeof messages;

@@ -134,9 +134,13 @@ class PortableForwarding implements TcpForwarding {
   }
 }
 
-/** A reset is refused by a socket that is not connected, or is closed already; then it only has to be closed. */
+/**
+ * A socket that is not connected cannot be reset, and one whose end is on its way would refuse it and could then never
+ * be closed (its handle leaks): those are only closed.
+ */
 function resetSocket(socket: Socket): void {
   if (socket.destroyed) return;
-  if (socket.connecting || socket.readyState === 'closed') socket.destroy();
+  const ending = socket.writableEnded && !socket.writableFinished;
+  if (ending || socket.connecting || socket.readyState === 'closed') socket.destroy();
   else socket.resetAndDestroy();
 }

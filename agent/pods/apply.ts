@@ -82,7 +82,7 @@ const identity = ({ pod, uid }: PodState): { name: string; namespace: string; ui
 
 async function createSandbox(state: PodState, step: { readonly attempt: number }): Promise<void> {
   const { context, pod } = state;
-  const options = sandboxOptions({ pod, owner: context.owner, image: context.pauseImage, attempt: step.attempt, dns: context.dns(pod) });
+  const options = sandboxOptions({ pod, owner: context.owner, image: context.pauseImage, attempt: step.attempt, dns: context.dns(pod), oomFloor: context.oomFloor() });
   const create = (): Promise<string> => create1(state, sandboxName, step.attempt, options);
   try {
     await create();
@@ -128,7 +128,7 @@ async function createContainer(state: PodState, step: Extract<Step, { type: 'cre
   const messageFile = await context.volumes.messageFile(pod, container.name, step.attempt);
   await create1(state, container.name, step.attempt, containerOptions({
     pod, container, owner: context.owner, attempt: step.attempt, backoffMs: step.backoffMs, sandboxId: step.sandboxId,
-    image: image.id, imageUser: image.user, nodeMemoryBytes: node.memoryBytes, messageFile,
+    image: image.id, imageUser: image.user, nodeMemoryBytes: node.memoryBytes, messageFile, oomFloor: context.oomFloor(),
     env: [...env].map(([name, value]) => `${name}=${value}`),
     command: container.command?.map((text) => expand(text, lookup)), args: container.args?.map((text) => expand(text, lookup)),
     mounts: await context.volumes.mounts(pod, container.volumeMounts ?? [], (text) => expand(text, lookup)),

@@ -5,6 +5,7 @@ import type { Log } from '../../shared/log.ts';
 import type { PodReport } from '../../shared/protocol.ts';
 import { Scope } from '../../shared/scope.ts';
 import { label } from '../runtime/labels.ts';
+import { oomScoreFloor } from '../runtime/oom.ts';
 import type { ContainerSummary, Runtime, RuntimeEvent } from '../runtime/runtime.ts';
 import type { State } from '../state/state.ts';
 import { Volumes } from '../volumes/index.ts';
@@ -55,6 +56,7 @@ export class PodManager {
   readonly #workers = new Map<string, PodWorker>();
   readonly #orphans = new Set<string>();
   #scope: Scope | undefined;
+  #oomFloor = 0;
   #pauseLoad: Promise<void> | undefined;
   /** Nothing is started before the containers that are there have been looked at. */
   #listed = false;
@@ -64,7 +66,7 @@ export class PodManager {
     const { runtime, clock, log, events } = options;
     this.#lookup = new Lookup({ state: options.state, node: options.node, cluster: options.cluster, podIPs: (uid) => (this.#workers.get(uid)?.status?.podIPs ?? []).map(({ ip }) => ip ?? '') });
     this.#context = {
-      runtime, clock, log, events, owner: options.owner ?? 'wherry', pauseImage: options.pause.image, node: options.node,
+      runtime, clock, log, events, owner: options.owner ?? 'wherry', pauseImage: options.pause.image, node: options.node, oomFloor: () => this.#oomFloor,
       volumes: new Volumes({ root: options.root, sources: this.#lookup }), images: new Images({ runtime, clock, log }),
       loadPause: () => this.#loadPause(), dns: (pod) => this.#lookup.dns(pod), references: (namespace) => this.#lookup.references(namespace),
       services: () => this.#lookup.services(),
@@ -86,6 +88,7 @@ export class PodManager {
 
   /** Works until `signal` aborts, and then leaves all containers as they are. */
   async run(signal: AbortSignal): Promise<void> {
+    this.#oomFloor = await oomScoreFloor();
     const scope = new Scope(signal);
     this.#scope = scope;
     const unsubscribe = this.#options.state.subscribe((keys) => this.#stateChanged(keys));

@@ -29,6 +29,8 @@ export interface PodContext {
   /** Loads the sandbox image; called when the engine says that it has none. */
   readonly loadPause: () => Promise<void>;
   readonly node: () => NodeFacts;
+  /** Lowest oom_score_adj that containers can be given. */
+  readonly oomFloor: () => number;
   readonly dns: (pod: Pod) => Dns | undefined;
   readonly references: (namespace: string) => References;
   readonly services: () => readonly ServiceItem[];

@@ -16,6 +16,8 @@ export interface SandboxInput {
   readonly image: string;
   readonly attempt: number;
   readonly dns: Dns | undefined;
+  /** Lowest oom_score_adj that the engine can set. */
+  readonly oomFloor: number;
 }
 
 export interface ContainerInput {
@@ -38,6 +40,8 @@ export interface ContainerInput {
   /** File on the host that is mounted at terminationMessagePath. */
   readonly messageFile: string | undefined;
   readonly nodeMemoryBytes: number;
+  /** Lowest oom_score_adj that the engine can set. */
+  readonly oomFloor: number;
 }
 
 // Docker rotates by size, the kubelet's default is five files of 10 MiB.
@@ -57,7 +61,7 @@ export function sandboxOptions(input: SandboxInput): CreateOptions {
     NetworkMode: spec.hostNetwork ? 'host' : 'bridge',
     IpcMode: spec.hostIPC ? 'host' : 'shareable',
     ...(spec.hostPID ? { PidMode: 'host' } : {}),
-    OomScoreAdj: -998,
+    OomScoreAdj: Math.max(-998, input.oomFloor),
     RestartPolicy: { Name: 'no' },
     LogConfig: logging,
     ...(spec.hostNetwork ? {} : ports(pod)),
@@ -115,7 +119,7 @@ export function containerOptions(input: ContainerInput): CreateOptions {
       Mounts: [...input.mounts, ...messageMount(container, input.messageFile)],
       RestartPolicy: { Name: 'no' },
       LogConfig: logging,
-      OomScoreAdj: oomScoreAdjust(pod.spec, container, input.nodeMemoryBytes),
+      OomScoreAdj: Math.max(input.oomFloor, oomScoreAdjust(pod.spec, container, input.nodeMemoryBytes)),
       ...limits(container),
       ...privileges(pod.spec.securityContext, security),
     },

@@ -1,4 +1,5 @@
-import { WebSocket } from 'ws';
+import type { ConnectionOptions } from 'node:tls';
+import { WebSocket, type ClientOptions } from 'ws';
 import { maxFrameBytes } from '../../shared/protocol.ts';
 import { fromWebSocket, type FrameSocket } from '../../shared/socket.ts';
 
@@ -20,12 +21,12 @@ export interface ConnectOptions {
 export function connector(options: ConnectOptions): (signal: AbortSignal) => Promise<FrameSocket> {
   const url = new URL('/agent/v1/session', options.server);
   url.protocol = 'wss:';
+  const settings: ClientOptions & ConnectionOptions = {
+    key: options.key, cert: options.certificate, ca: options.ca, servername: masterName,
+    perMessageDeflate: false, maxPayload: maxFrameBytes.fromMaster, handshakeTimeout: options.timeoutMs ?? 20_000, skipUTF8Validation: true,
+  };
   return (signal) => new Promise((resolve, reject) => {
-    const socket = new WebSocket(url, [], {
-      key: options.key, cert: options.certificate, ca: options.ca, servername: masterName,
-      perMessageDeflate: false, maxPayload: maxFrameBytes.fromMaster, handshakeTimeout: options.timeoutMs ?? 20_000, followRedirects: false,
-      skipUTF8Validation: true,
-    });
+    const socket = new WebSocket(url, [], settings);
     const stop = (): void => socket.terminate();
     const failed = (error: Error): void => {
       signal.removeEventListener('abort', stop);

@@ -243,7 +243,7 @@ async function down() {
 
 /** The containers that the demo's agent made: they carry its data directory as a label. */
 async function removeContainers(state) {
-  const ids = (await run('docker', ['ps', '-aq', '--filter', `label=io.wherry.agent=${join(clusterDir, 'agent')}`])).split('\n').filter(Boolean);
+  const ids = (await run('docker', ['ps', '-aq', '--filter', `label=io.wherry.owner=${join(clusterDir, 'agent')}`])).split('\n').filter(Boolean);
   if (ids.length > 0) {
     say(`removing ${ids.length} containers`);
     await run('docker', ['rm', '-f', ...ids]);

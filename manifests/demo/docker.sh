@@ -102,7 +102,7 @@ complaint() {
 }
 
 start_by_hand() {
-  local flags=() legacy= why i
+  local flags=() legacy='' why i
   # Daemons that died hard leave pid files behind, and dockerd believes in any process that has such a number now.
   pid_in /var/run/docker.pid dockerd >/dev/null || rm -f /var/run/docker.pid
   pid_in /var/run/docker/containerd/containerd.pid containerd >/dev/null || rm -f /var/run/docker/containerd/containerd.pid

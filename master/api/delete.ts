@@ -52,7 +52,7 @@ export async function removeCollection(call: Call): Promise<void> {
   const revision = registry.store.revision;
   const found = selected(call, selection.matches, asked.limit);
   await deleteAll(call, found, options);
-  const encoder = encoderOf({ kind, representation: negotiate(x.header('accept'), false), includeObject: 'Metadata', nowMs: clock.now() });
+  const encoder = encoderOf({ kind, representation: negotiate(x.header('accept'), false), includeObject: 'Metadata', now: clock.now });
   const stream = new BodyStream(x, 200, encoder.listType);
   stream.push(encoder.open({ resourceVersion: String(revision) }));
   for (const [index, item] of found.entries()) {

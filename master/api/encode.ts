@@ -40,7 +40,8 @@ export interface EncodeOptions {
   readonly representation: Representation;
   /** How much of the object a table row carries. */
   readonly includeObject: 'None' | 'Metadata' | 'Object';
-  readonly nowMs: number;
+  /** Milliseconds since 1970, for ages. */
+  readonly now: () => number;
 }
 
 export function encoderOf(options: EncodeOptions): Encoder {

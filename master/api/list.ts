@@ -27,10 +27,10 @@ interface Reading {
 }
 
 /** Answers a list, straight from stored bytes wherever no selector or table needs more. */
-export async function list(x: Exchange, registry: Registry, kind: Kind, namespace: string, nowMs: number): Promise<void> {
+export async function list(x: Exchange, registry: Registry, kind: Kind, namespace: string, now: () => number): Promise<void> {
   const representation = negotiate(x.header('accept'), true);
   const options = listOptions(x.query, false);
-  const encoder = encoderOf({ kind, representation, includeObject: includeObject(x.query), nowMs });
+  const encoder = encoderOf({ kind, representation, includeObject: includeObject(x.query), now });
   const reading = plan(registry, kind, namespace, options);
   const stream = new BodyStream(x, 200, encoder.listType);
   const revision = reading.atRevision ?? registry.store.revision;

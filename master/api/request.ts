@@ -52,8 +52,8 @@ function place(words: readonly string[]): Omit<ResourceRequest, 'group' | 'versi
 function verbOf(method: string, name: string, query: Query): string {
   switch (method) {
     case 'GET': case 'HEAD':
-      if (flag(query, 'watch')) return 'watch';
-      return name ? 'get' : 'list';
+      if (name) return 'get';
+      return flag(query, 'watch') ? 'watch' : 'list';
     case 'POST': return 'create';
     case 'PUT': return 'update';
     case 'PATCH': return 'patch';

@@ -34,7 +34,7 @@ export interface Call {
 
 const handlers: Record<Verb, (call: Call) => Promise<void> | void> = {
   get: getObject,
-  list: ({ x, kind, request, options }) => list(x, options.registry, kind, request.namespace, options.clock.now()),
+  list: ({ x, kind, request, options }) => list(x, options.registry, kind, request.namespace, options.clock.now),
   watch: ({ x, kind, request, options }) => options.watches.answer(x, kind, request.namespace, request.name),
   create: createObject,
   update: updateObject,
@@ -64,7 +64,7 @@ const onObject: ReadonlySet<string> = new Set<Verb>(['get', 'update', 'patch', '
 export function sendObject({ x, kind, options }: Call, code: number, stored: Stored): void {
   const representation = negotiate(x.header('accept'), true);
   if (representation.as === 'object') return sendBytes(x, code, stored.bytes);
-  const encoder = encoderOf({ kind, representation, includeObject: includeObject(x.query), nowMs: options.clock.now() });
+  const encoder = encoderOf({ kind, representation, includeObject: includeObject(x.query), now: options.clock.now });
   sendBytes(x, code, encoder.one(stored));
 }
 

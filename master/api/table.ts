@@ -13,12 +13,12 @@ export function includeObject(query: Query): EncodeOptions['includeObject'] {
 }
 
 /** The `meta.k8s.io` Table that `kubectl get` prints: the kind's columns, and a row of cells per object. */
-export function tableEncoder({ kind, representation, includeObject: policy, nowMs }: EncodeOptions): Encoder {
+export function tableEncoder({ kind, representation, includeObject: policy, now }: EncodeOptions): Encoder {
   const { version } = representation;
   const definitions = JSON.stringify(kind.columns.map(definition));
   const opening = (metadata: string, columns: string): string =>
     `{"kind":"Table","apiVersion":"meta.k8s.io/${version}","metadata":${metadata},"columnDefinitions":${columns},"rows":[`;
-  const row = (item: Item): string => rowText(kind.columns, item, policy, version, nowMs);
+  const row = (item: Item): string => rowText(kind.columns, item, policy, version, now());
   const event = (item: Item, columns: string): Buffer =>
     Buffer.from(`${opening(`{"resourceVersion":${JSON.stringify(item.object.metadata.resourceVersion)}}`, columns)}${row(item)}]}`);
   return {

@@ -5,11 +5,11 @@ import { controllerOf, keyOf, type KubeObject } from '../../shared/meta.ts';
 import { Queue, type Again } from '../../shared/queue.ts';
 import { Scope } from '../../shared/scope.ts';
 import type { EventRecorder } from '../registry/events.ts';
+import { follow } from '../registry/follow.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { KindChange } from '../registry/types.ts';
 import { Indexes } from './indexes.ts';
 import type { Settings } from './settings.ts';
-import { yieldNow } from './yield.ts';
 
 /** What a controller works with. One instance serves all of them. */
 export interface Context {
@@ -89,21 +89,9 @@ class Runtime {
 
   async run(signal: AbortSignal): Promise<void> {
     const { registry } = this.#options;
-    const touched = new Set<string>();
     this.#seen = registry.store.revision;
     signal.addEventListener('abort', () => this.#release(), { once: true });
-    // Live first, so that nothing falls between the listing and the subscription; a key that changed meanwhile is not
-    // overwritten by its older listed state.
-    let touch: ((storeKey: string) => void) | undefined = (storeKey) => { touched.add(storeKey); };
-    registry.changes(this.#seen, (changes) => {
-      for (const change of changes) {
-        const storeKey = this.#apply(change);
-        touch?.(storeKey);
-      }
-      this.#advance(changes);
-    }, signal);
-    await this.#list(touched, signal);
-    touch = undefined;
+    await follow(registry, registry.kinds, { onChange: (change) => this.#apply(change), onBatch: (revision) => this.#advance(revision) }, signal);
     if (!signal.aborted) await this.#work(signal);
   }
 
@@ -139,29 +127,16 @@ class Runtime {
     else this.#watches.set(kind, [{ queue, keys }]);
   }
 
-  /** Indexes a change and queues what it concerns; returns its store key. */
-  #apply(change: KindChange): string {
-    const storeKey = this.#context.indexes.apply(change);
+  /** Indexes a change and queues what it concerns. */
+  #apply(change: KindChange): void {
+    this.#context.indexes.apply(change);
     for (const { queue, keys } of this.#watches.get(change.kind) ?? []) {
       for (const key of keys(change, this.#context)) queue.add(key);
     }
-    return storeKey;
   }
 
-  async #list(touched: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
-    const { registry } = this.#options;
-    let sinceYield = 0;
-    for (const kind of registry.kinds) {
-      for (const entry of registry.store.range(kind.prefix)) {
-        if (!touched.has(entry.key)) this.#apply(listed(kind, registry.wrap(entry)));
-        if (++sinceYield % 200 === 0) await yieldNow();
-        if (signal.aborted) return;
-      }
-    }
-  }
-
-  #advance(changes: readonly KindChange[]): void {
-    this.#seen = changes[changes.length - 1]?.revision ?? this.#seen;
+  #advance(revision: number): void {
+    this.#seen = revision;
     for (const waiter of this.#waiting.splice(0)) {
       if (waiter.revision <= this.#seen) waiter.resolve();
       else this.#waiting.push(waiter);
@@ -190,7 +165,7 @@ class Runtime {
 function* watchesOf(controller: Controller): Generator<Watch> {
   const owner = controller.for;
   if (owner) yield { kind: owner, keys: (change) => [keyOf(change.object)] };
-  for (const kind of owner ? controller.owns ?? [] : []) yield { kind, keys: (change) => ownerKeys(owner, change) };
+  if (owner) for (const kind of controller.owns ?? []) yield { kind, keys: (change) => ownerKeys(owner, change) };
   yield* controller.watches ?? [];
 }
 
@@ -208,8 +183,3 @@ export function ownerKeys(owner: Kind, change: KindChange): Set<string> {
 
 /** `apps` of `apps/v1`; `''` of `v1`. */
 export const groupOf = (apiVersion: string): string => (apiVersion.includes('/') ? apiVersion.slice(0, apiVersion.indexOf('/')) : '');
-
-function listed(kind: Kind, stored: { readonly revision: number; readonly bytes: Uint8Array; readonly object: KubeObject }): KindChange {
-  const { object, revision, bytes } = stored;
-  return { kind, namespace: object.metadata.namespace ?? '', name: object.metadata.name ?? '', revision, type: 'ADDED', bytes, object, previous: undefined };
-}

@@ -41,8 +41,7 @@ export class Indexes {
     this.#registry = registry;
   }
 
-  /** Takes a change in; returns the store key of its object. */
-  apply(change: KindChange): string {
+  apply(change: KindChange): void {
     const key = storeKey(change.kind, change.namespace, change.name);
     const gone = change.type === 'DELETED';
     this.#setOwners(key, gone ? [] : (change.object.metadata.ownerReferences ?? []).map((owner) => owner.uid));
@@ -52,7 +51,6 @@ export class Indexes {
       case replicationControllers.prefix:
         this.replicationControllers.set(change.namespace, change.name, gone ? undefined : (change.object as ReplicationController).spec.selector);
     }
-    return key;
   }
 
   /** Store keys of the objects that name this uid as an owner. */

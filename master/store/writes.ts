@@ -62,8 +62,9 @@ export class WriteQueue {
     checkOps(ops);
     for (;;) {
       this.#refuseIfClosed();
-      const lost = ops.find((op) => this.#head(op.key).revision !== op.expect);
-      if (!lost) return this.#enqueue(ops);
+      const heads = ops.map((op) => this.#head(op.key));
+      const lost = ops.find((op, i) => heads[i]!.revision !== op.expect);
+      if (!lost) return this.#enqueue(ops, heads);
       await this.#settled(lost.key);
       const { revision } = this.#backend.head(lost.key);
       if (revision !== lost.expect) throw new ConflictError(lost.key, lost.expect, revision);
@@ -99,8 +100,8 @@ export class WriteQueue {
     await this.#pending.get(key)?.batch.done.catch(() => undefined);
   }
 
-  async #enqueue(ops: readonly Op[]): Promise<readonly number[]> {
-    const changes = ops.map((op, i) => this.#change(op, this.#next + i));
+  async #enqueue(ops: readonly Op[], heads: readonly Head[]): Promise<readonly number[]> {
+    const changes = ops.map((op, i) => this.#change(op, heads[i]!, this.#next + i));
     if (changes.length === 0) return [];
     const batch = (this.#open ??= newBatch());
     this.#next += changes.length;
@@ -113,10 +114,8 @@ export class WriteQueue {
     return changes.map((change) => change.revision);
   }
 
-  #change(op: Op, revision: number): LoggedChange {
-    const { chain } = this.#head(op.key);
-    const { type, key, expect } = op;
-    return this.#backend.prepare({ revision, key, type, bytes: op.value(revision), previous: expect, chain }, expect === 0);
+  #change({ type, key, expect, value }: Op, { chain }: Head, revision: number): LoggedChange {
+    return this.#backend.prepare({ revision, key, type, bytes: value(revision), previous: expect, chain }, expect === 0);
   }
 
   #wake(): void {
@@ -178,12 +177,10 @@ function endOfTurn(): Promise<void> {
 
 /** @throws RangeError for a key that no store could hold, a deletion of nothing, or a key that is written twice */
 function checkOps(ops: readonly Op[]): void {
-  const seen = new Set<string>();
   for (const { type, key, expect } of ops) {
     const bytes = Buffer.byteLength(key);
     if (bytes === 0 || bytes > KEY_LIMIT_BYTES) throw new RangeError(`write of a key of ${bytes} bytes: 1 to ${KEY_LIMIT_BYTES} are possible`);
     if (type === 'delete' && expect === 0) throw new RangeError(`delete of ${JSON.stringify(key)} that expects it not to exist`);
-    if (seen.has(key)) throw new RangeError(`two writes of ${JSON.stringify(key)} in one transaction`);
-    seen.add(key);
   }
+  if (ops.length > 1 && new Set(ops.map(({ key }) => key)).size < ops.length) throw new RangeError('two writes of one key in one transaction');
 }

@@ -1,8 +1,11 @@
 import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { systemClock } from '../../shared/clock.ts';
@@ -303,6 +306,28 @@ export function tcpEngineContract(name: string, create: () => TcpEngine): void {
     assert.is(String(await take(again, 2)), 'on');
   });
 
+  test('at the real limit of open files it sheds load and never stops listening', async () => {
+    const target = await backend((socket) => { socket.write('on'); });
+    const port = await freePort(address);
+    const { child, lines } = proxyChild(name, port, target.port, 64);
+    cleanups.push(() => child.kill('SIGKILL'));
+    await until(() => lines.includes('ready'), 'the child listens');
+    const sockets = Array.from({ length: 80 }, () => client(port));
+    const outcomes = await Promise.all(sockets.map((socket) => Promise.race([take(socket, 2).then(String, () => 'closed'), failure(socket)])));
+    const served = outcomes.filter((outcome) => outcome === 'on').length;
+    assert.ok(served >= 10 && served < 40, `${served} of 80 served: ${outcomes.join(' ')}`);
+    await until(() => lines.includes('problem EMFILE'), 'the problem is told');
+    assert.is(lines.filter((line) => line === 'problem EMFILE').length, 1);
+    for (const socket of sockets) socket.resetAndDestroy();
+    let answer = '';
+    await until(() => {
+      const socket = client(port);
+      take(socket, 2).then((bytes) => { answer = String(bytes); }, () => {});
+      return answer === 'on';
+    }, 'the child serves again');
+    assert.is(child.exitCode, null);
+  });
+
   test('a port that is taken is reported once and served when it is free', async () => {
     const squatter = createServer();
     const port = await listening(squatter, '0.0.0.0', 0);
@@ -410,7 +435,7 @@ async function unresponsive(cleanups: (() => unknown)[]): Promise<Backend> {
     require('node:fs').writeSync(1, String(server.address().port) + '\\n');
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
   })`;
-  const child = spawn('node', ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
   cleanups.push(() => child.kill('SIGKILL'));
   const [line] = await once(child.stdout, 'data') as [Buffer];
   const port = Number(String(line));
@@ -421,6 +446,15 @@ async function unresponsive(cleanups: (() => unknown)[]): Promise<Backend> {
     if (!connected) break;
   }
   return { address: host, port };
+}
+
+/** The proxy in a process that may open `limit` files. */
+function proxyChild(engine: string, port: number, backendPort: number, limit: number): { child: ChildProcess; lines: string[] } {
+  const script = fileURLToPath(import.meta.url.replace('contract/tcp-engine', 'agent/net/proxy-child'));
+  const child = spawn('sh', ['-c', `ulimit -n ${limit}; exec "$@"`, 'sh', process.execPath, script, engine, String(port), String(backendPort)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const lines: string[] = [];
+  createInterface(child.stdout).on('line', (line) => lines.push(line));
+  return { child, lines };
 }
 
 /** Waits until `value` stays the same for `ms`. */

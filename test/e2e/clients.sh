@@ -38,7 +38,7 @@ prepare() {
   [ -e $keyring ] || DEBIAN_FRONTEND=noninteractive timeout 120 apt-get -qq install -y debian-archive-keyring >/dev/null 2>&1 ||
     die "please install debian-archive-keyring"
   mirror=${DEBIAN_MIRROR:-$(debian_mirror)}
-  [ -n "$mirror" ] || { timeout 300 apt-get -qq update >/dev/null 2>&1; mirror=$(debian_mirror); }
+  [ -n "$mirror" ] || { timeout 300 apt-get -qq update >/dev/null 2>&1 || true; mirror=$(debian_mirror); }
   [ -n "$mirror" ] || die "apt here knows no Debian mirror: set DEBIAN_MIRROR to one"
   for suite in $suites; do
     echo "deb [signed-by=$keyring] $mirror $suite main" >"$work/sources.list"

@@ -140,7 +140,7 @@ open_firewall() {
     on "$i" iptables -w 10 -C DOCKER-USER -s $from -j ACCEPT 2>/dev/null || on "$i" iptables -w 10 -I DOCKER-USER -s $from -j ACCEPT
   done
   # Containers keep their addresses among each other and borrow the host's towards anything else.
-  local nat=(-s $pods.$i.0/24 ! -d $pods.0.0/16 -o eth0 -j MASQUERADE)
+  local nat=(-s "$pods.$i.0/24" ! -d "$pods.0.0/16" -o eth0 -j MASQUERADE)
   on "$i" iptables -w 10 -t nat -C POSTROUTING "${nat[@]}" 2>/dev/null || on "$i" iptables -w 10 -t nat -A POSTROUTING "${nat[@]}"
 }
 

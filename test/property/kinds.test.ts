@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { decode } from '../../shared/decode.ts';
@@ -63,7 +64,7 @@ for (const kind of kinds) {
       const again = decode<KubeObject>(kind.schema, structuredClone(object), { complete: true }).value;
       kind.prepareUpdate?.(again, object);
       kind.normalize?.(again);
-      assert.equal(again, object, `seed ${seed}`);
+      assert.ok(isDeepStrictEqual(again, object), `seed ${seed}: ${JSON.stringify(again)} is not ${JSON.stringify(object)}`);
       assert.equal(kind.validateUpdate?.(again, object) ?? [], [], `seed ${seed}`);
     }
   });

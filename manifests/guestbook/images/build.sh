@@ -42,7 +42,7 @@ mirror_for() { targets | awk -v suite="$1" '$3 == "Debian" && $2 ~ suite { sub("
 apt_settings() { apt-config dump | grep -E '^Acquire::(https?|Check-Valid-Until|Check-Date|ForceIPv[46])\b' | grep -v ' "";$' || true; }
 
 make_base() {
-  local mirror security root=$work/root
+  local mirror security extra=() root=$work/root
   [ "$(id -u)" = 0 ] || die "$base cannot be pulled here, and making it with debootstrap needs root"
   say "making $base with debootstrap"
   [ -n "$(targets)" ] || timeout 300 apt-get -qq update >/dev/null 2>&1 || true
@@ -53,9 +53,8 @@ make_base() {
   mirror=$(mirror_for '^[a-z]+$')
   security=$(mirror_for -security'$')
 
-  # ca-certificates only for a mirror that needs them
-  timeout 1200 debootstrap --variant=minbase \
-    $([[ $mirror$security == *https:* ]] && echo --include=ca-certificates) \
+  [[ $mirror$security != *https:* ]] || extra+=(--include=ca-certificates)
+  timeout 1200 debootstrap --variant=minbase ${extra[@]+"${extra[@]}"} \
     --keyring=/usr/share/keyrings/debian-archive-keyring.gpg "$suite" "$root" ${mirror:+"$mirror"} >"$work/debootstrap.log" 2>&1 ||
     die "debootstrap failed: $(grep -E '^[EW]: ' "$work/debootstrap.log" | tail -1)"
 

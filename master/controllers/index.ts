@@ -1,0 +1,15 @@
+import type { Controller } from './controller.ts';
+import { endpointsController } from './endpoints.ts';
+import { endpointSliceMirroring } from './endpointslice-mirroring.ts';
+import { endpointSlice } from './endpointslice.ts';
+import { kubernetesService } from './kubernetes-service.ts';
+import { namespaceController } from './namespace.ts';
+import { replication } from './replication.ts';
+import { rootCa } from './root-ca.ts';
+import { serviceAccount } from './serviceaccount.ts';
+
+/** Every controller, fresh: some keep notes in memory, which are theirs for one run of the master. */
+export const controllers = (): readonly Controller[] => [
+  namespaceController, serviceAccount, rootCa, kubernetesService,
+  replication, endpointsController, endpointSlice, endpointSliceMirroring,
+];

@@ -1,0 +1,299 @@
+import { configMaps, type ConfigMap } from '../../shared/kinds/configmap.ts';
+import { endpointSlices } from '../../shared/kinds/endpointslice.ts';
+import { pods, type Pod } from '../../shared/kinds/pod.ts';
+import { secrets, type Secret } from '../../shared/kinds/secret.ts';
+import { services } from '../../shared/kinds/service.ts';
+import { packItem } from '../../shared/protocol.ts';
+import type { KindChange } from '../registry/types.ts';
+import type { Registry } from '../registry/registry.ts';
+import { configMapItem, itemFormat, podItem, sameForAgent, secretItem } from './items.ts';
+import { dependenciesOf, type DependencyKey } from './references.ts';
+import { ServiceTable } from './service-table.ts';
+import { Tombstones } from './tombstones.ts';
+
+/** Removals remembered per node. */
+const maxTombstones = 256;
+/** Log entries read at start for removals that agents may not have heard of. */
+const replayed = 20_000;
+/** Older versions looked at, at most, to find out whether a pod changed for its agent. */
+const maxSteps = 64;
+
+/** A pod as its node's assignment remembers it: no object, only when what changed. */
+interface PodEntry {
+  readonly uid: string;
+  /** Revision of the object. */
+  readonly revision: number;
+  /** When the part that the agent sees last changed; when the pod, with these dependencies, came to the node. */
+  readonly since: number;
+  readonly entered: number;
+  /** False for entries read at start: `since` and `entered` are then the latest that they can be. */
+  readonly exact: boolean;
+  readonly dependencies: readonly DependencyKey[];
+}
+
+interface NodeEntry {
+  /** By `namespace/name`. */
+  readonly pods: Map<string, PodEntry>;
+  readonly tombstones: Tombstones;
+}
+
+/** Items of one node, packed, dependencies before the pods that need them. */
+export interface NodeItems { readonly items: Buffer[]; readonly removed: string[] }
+
+/** What brings an agent up to date. */
+export interface Resumption extends NodeItems {
+  /** 0: a complete snapshot, whose first parts are {@link ServiceTable.snapshot}. */
+  readonly from: number;
+  readonly revision: number;
+  /** How many items the agent must hold afterwards; undefined when that is not certain right now. */
+  readonly expected: number | undefined;
+}
+
+/**
+ * What each node must know, derived from the registry's changes: its pods until they are gone, the config maps and
+ * secrets that these refer to, and all services. Keeps keys and revisions, and reads objects when they are sent.
+ */
+export class Assignments {
+  readonly services: ServiceTable;
+  /** Of the store and of the form of items: what agents compare before they resume. */
+  readonly epoch: string;
+  readonly #registry: Registry;
+  readonly #nodes = new Map<string, NodeEntry>();
+  /** Where each pod is, by `namespace/name`. */
+  readonly #places = new Map<string, string>();
+  /** Nodes that need a config map or secret, with the number of their pods that do. */
+  readonly #users = new Map<DependencyKey, Map<string, number>>();
+  /** Items to send, by node. */
+  #dirty = new Map<string, Set<string>>();
+  readonly #horizon: number;
+  /** Changes up to this revision were taken in. */
+  #revision: number;
+
+  constructor(registry: Registry) {
+    const { store } = registry;
+    this.#registry = registry;
+    this.epoch = `${store.epoch}.${itemFormat}`;
+    this.#revision = store.revision;
+    this.#horizon = Math.max(store.compactedRevision, store.revision - replayed);
+    this.services = new ServiceTable(this.epoch, this.#horizon);
+  }
+
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** Reads what is stored, then follows the changes until `signal` aborts; `onChanges` is told after each batch. */
+  async load(pause: () => Promise<void>, onChanges: (changes: readonly KindChange[]) => void, signal: AbortSignal): Promise<void> {
+    const loadedAt = this.#revision;
+    await this.services.load(this.#registry, pause);
+    let count = 0;
+    for (const entry of this.#registry.store.range(pods.prefix)) {
+      this.#place(this.#registry.wrap<Pod>(entry).object, entry.revision, false);
+      if (++count % 256 === 0) await pause();
+    }
+    this.#dirty.clear();
+    this.#registry.changes(this.#horizon, (changes) => {
+      for (const change of changes) this.#apply(change, loadedAt);
+      onChanges(changes);
+    }, signal);
+  }
+
+  /** Nodes for which something of their own changed since the last call, with what to send. */
+  take(wanted: (node: string) => boolean): Map<string, NodeItems> {
+    const dirty = this.#dirty;
+    this.#dirty = new Map();
+    const packed = new Map<string, Buffer | undefined>();
+    const result = new Map<string, NodeItems>();
+    for (const [node, keys] of dirty) if (wanted(node)) result.set(node, this.#collect(node, keys, packed));
+    return result;
+  }
+
+  /** What an agent that holds `held` needs. */
+  resume(node: string, held: { readonly epoch: string; readonly revision: number }): Resumption {
+    const entry = this.#nodes.get(node);
+    const complete = held.epoch !== this.epoch || held.revision === 0;
+    const from = complete ? 0 : held.revision;
+    const keys = new Set<string>();
+    for (const [pod, { dependencies }] of entry?.pods ?? []) {
+      const { changed, entered } = complete ? { changed: true, entered: true } : this.#changesSince(node, pod, from);
+      for (const key of dependencies) if (entered || this.#dependency(key).revision > from) keys.add(key);
+      if (changed) keys.add(`pod/${pod}`);
+    }
+    const own = this.#collect(node, keys, new Map());
+    const revision = this.#revision;
+    if (complete) return { from: 0, revision, items: own.items, removed: [], expected: this.#expected(node) };
+    const shared = this.services.since(from);
+    const removed = (entry?.tombstones.since(from) ?? []).filter((key) => !keys.has(key));
+    return { from, revision, items: [...shared.items, ...own.items], removed: [...shared.removed, ...own.removed, ...removed], expected: this.#expected(node) };
+  }
+
+  /** Whether a pod of that uid is this node's. */
+  has(node: string, namespace: string, name: string, uid: string): boolean {
+    return this.#nodes.get(node)?.pods.get(`${namespace}/${name}`)?.uid === uid;
+  }
+
+  #apply(change: KindChange, loadedAt: number): void {
+    const before = change.revision <= loadedAt;
+    switch (change.kind.kind) {
+      case services.kind: case endpointSlices.kind:
+        if (!before) this.services.apply(change);
+        else if (change.type === 'DELETED') this.services.removedBefore(change);
+        break;
+      case pods.kind: this.#applyPod(change, before); break;
+      case configMaps.kind: case secrets.kind:
+        if (!before || change.type === 'DELETED') this.#applyDependency(change);
+        break;
+    }
+    if (!before) this.#revision = change.revision;
+  }
+
+  #applyPod(change: KindChange, before: boolean): void {
+    const pod = change.object as Pod;
+    if (change.type === 'DELETED') {
+      const key = `${change.namespace}/${change.name}`;
+      const known = this.#nodes.get(this.#places.get(key) ?? '')?.pods.get(key);
+      if (known && known.revision > change.revision) return;
+      const node = this.#places.get(key) ?? pod.spec.nodeName;
+      if (known) this.#displace(key, change.revision);
+      else if (node) this.#node(node).tombstones.add(`pod/${key}`, change.revision);
+    } else if (!before) this.#place(pod, change.revision, true, change);
+  }
+
+  #applyDependency(change: KindChange): void {
+    const key: DependencyKey = `${change.kind.kind === secrets.kind ? 'secret' : 'configMap'}/${change.namespace}/${change.name}`;
+    for (const node of this.#users.get(key)?.keys() ?? []) {
+      if (change.type === 'DELETED') this.#node(node).tombstones.add(key, change.revision);
+      else this.#node(node).tombstones.delete(key);
+      this.#mark(node, key);
+    }
+  }
+
+  #place(pod: Pod, revision: number, exact: boolean, change?: KindChange): void {
+    const { nodeName } = pod.spec;
+    if (!nodeName) return;
+    const key = `${pod.metadata.namespace}/${pod.metadata.name}`;
+    const node = this.#node(nodeName);
+    const known = node.pods.get(key);
+    if (known && known.revision >= revision) return;
+    const dependencies = dependenciesOf(pod);
+    const stays = known !== undefined && known.uid === pod.metadata.uid && String(known.dependencies) === String(dependencies);
+    const same = stays && change?.previous !== undefined && sameForAgent(change.previous as Pod, pod);
+    node.pods.set(key, {
+      uid: pod.metadata.uid ?? '', revision, exact: stays ? known.exact : exact, dependencies: stays ? known.dependencies : dependencies,
+      since: same ? known.since : revision, entered: stays ? known.entered : revision,
+    });
+    this.#places.set(key, nodeName);
+    node.tombstones.delete(`pod/${key}`);
+    if (!stays) {
+      this.#use(nodeName, dependencies, 1, revision);
+      if (known) this.#use(nodeName, known.dependencies, -1, revision);
+    }
+    if (!same) this.#mark(nodeName, `pod/${key}`);
+  }
+
+  #displace(key: string, revision: number): void {
+    const node = this.#places.get(key) ?? '';
+    const entry = this.#node(node);
+    const known = entry.pods.get(key);
+    entry.pods.delete(key);
+    this.#places.delete(key);
+    entry.tombstones.add(`pod/${key}`, revision);
+    this.#mark(node, `pod/${key}`);
+    if (known) this.#use(node, known.dependencies, -1, revision);
+  }
+
+  /** Counts uses of dependencies; what gets its first is to be sent, what loses its last is to be removed. */
+  #use(node: string, keys: readonly DependencyKey[], by: 1 | -1, revision: number): void {
+    for (const key of keys) {
+      const users = this.#users.get(key) ?? new Map<string, number>();
+      this.#users.set(key, users);
+      const count = (users.get(node) ?? 0) + by;
+      if (count > 0) users.set(node, count);
+      else users.delete(node);
+      if (users.size === 0) this.#users.delete(key);
+      if (count === 0) this.#node(node).tombstones.add(key, revision);
+      else this.#node(node).tombstones.delete(key);
+      if (count === 0 || (count === 1 && by === 1)) this.#mark(node, key);
+    }
+  }
+
+  #mark(node: string, key: string): void {
+    const keys = this.#dirty.get(node);
+    if (keys) keys.add(key);
+    else this.#dirty.set(node, new Set([key]));
+  }
+
+  #node(name: string): NodeEntry {
+    let entry = this.#nodes.get(name);
+    if (!entry) this.#nodes.set(name, entry = { pods: new Map(), tombstones: new Tombstones(maxTombstones, this.#horizon) });
+    return entry;
+  }
+
+  /** Whether a pod's item changed after `from`, and whether it came to the node after it. */
+  #changesSince(node: string, key: string, from: number): { changed: boolean; entered: boolean } {
+    const entry = this.#nodes.get(node)!.pods.get(key)!;
+    if (entry.since <= from) return { changed: false, entered: false };
+    if (entry.exact) return { changed: true, entered: entry.entered > from };
+    const now = this.#pod(key);
+    const then = this.#podAt(entry.revision, from);
+    const there = then?.spec.nodeName === node && then.metadata.uid === entry.uid && String(dependenciesOf(then)) === String(entry.dependencies);
+    return { changed: !there || !now || !sameForAgent(then, now), entered: !there };
+  }
+
+  /** The version of a pod that was current at `from`, if the store still knows. */
+  #podAt(revision: number, from: number): Pod | undefined {
+    for (let step = 0; step < maxSteps && revision > 0; step++) {
+      const change = this.#registry.store.at(revision);
+      if (!change) return undefined;
+      if (revision <= from) return change.type === 'put' ? this.#registry.wrap<Pod>(change).object : undefined;
+      revision = change.previous;
+    }
+    return undefined;
+  }
+
+  #pod(key: string): Pod | undefined {
+    const [namespace = '', name = ''] = key.split('/');
+    return this.#registry.find(pods, namespace, name);
+  }
+
+  /** Items for `keys`, dependencies first; what does not exist or is no longer the node's is removed. */
+  #collect(node: string, keys: ReadonlySet<string>, packed: Map<string, Buffer | undefined>): NodeItems {
+    const items: Buffer[] = [];
+    const removed: string[] = [];
+    for (const key of [...keys].sort(podsLast)) {
+      if (!packed.has(key)) packed.set(key, this.#pack(key));
+      const item = this.#needs(node, key) ? packed.get(key) : undefined;
+      if (item) items.push(item);
+      else removed.push(key);
+    }
+    return { items, removed };
+  }
+
+  #needs(node: string, key: string): boolean {
+    return key.startsWith('pod/') ? this.#places.get(key.slice(4)) === node : this.#users.get(key as DependencyKey)?.has(node) === true;
+  }
+
+  #pack(key: string): Buffer | undefined {
+    const [type = '', namespace = '', name = ''] = key.split('/');
+    const stored = this.#registry.stored<Pod | ConfigMap | Secret>((type === 'pod' ? pods : type === 'secret' ? secrets : configMaps) as typeof pods, namespace, name);
+    if (!stored) return undefined;
+    const { object, revision } = stored;
+    if (type === 'pod') return packItem(podItem(object as Pod, revision));
+    return packItem(type === 'secret' ? secretItem(object as Secret, revision) : configMapItem(object as ConfigMap, revision));
+  }
+
+  #dependency(key: DependencyKey): { revision: number } {
+    const [type, namespace = '', name = ''] = key.split('/');
+    return this.#registry.stored((type === 'secret' ? secrets : configMaps) as typeof configMaps, namespace, name) ?? { revision: 0 };
+  }
+
+  #expected(node: string): number | undefined {
+    const entry = this.#nodes.get(node);
+    if (this.#registry.store.revision !== this.#revision) return undefined;
+    const dependencies = new Set([...(entry?.pods.values() ?? [])].flatMap((pod) => pod.dependencies));
+    const existing = [...dependencies].filter((key) => this.#dependency(key).revision > 0);
+    return this.services.size + (entry?.pods.size ?? 0) + existing.length;
+  }
+}
+
+const podsLast = (a: string, b: string): number => Number(a.startsWith('pod/')) - Number(b.startsWith('pod/')) || (a < b ? -1 : 1);

@@ -1,0 +1,44 @@
+import type { Kind } from '../../shared/kind.ts';
+import { storeKey, type Registry } from './registry.ts';
+import type { KindChange, Stored } from './types.ts';
+
+export interface Follower {
+  /** Every existing object once, as an ADDED change, then every change. Other kinds than the ones asked for come too. */
+  readonly onChange: (change: KindChange) => void;
+  /** After each commit batch, with the revision of its last change. Not called for the listing. */
+  readonly onBatch?: (revision: number) => void;
+}
+
+/** Objects listed before other work gets its turn. */
+const slice = 200;
+
+/**
+ * Tells a follower the state of some kinds and then every change of any kind, without a gap: the subscription begins
+ * first, and a listed object that has changed meanwhile is left out, as its change was told. Resolves when the listing
+ * is complete; changes go on until `signal` aborts.
+ */
+export async function follow(registry: Registry, kinds: readonly Kind[], follower: Follower, signal: AbortSignal): Promise<void> {
+  let touched: Set<string> | undefined = new Set();
+  registry.changes(registry.store.revision, (changes) => {
+    for (const change of changes) {
+      touched?.add(storeKey(change.kind, change.namespace, change.name));
+      follower.onChange(change);
+    }
+    const last = changes[changes.length - 1];
+    if (last) follower.onBatch?.(last.revision);
+  }, signal);
+  let listed = 0;
+  for (const kind of kinds) {
+    for (const entry of registry.store.range(kind.prefix)) {
+      if (!touched.has(entry.key)) follower.onChange(asAdded(kind, registry.wrap(entry)));
+      if (++listed % slice === 0) await new Promise((resolve) => setImmediate(resolve));
+      if (signal.aborted) return;
+    }
+  }
+  touched = undefined;
+}
+
+function asAdded(kind: Kind, stored: Stored): KindChange {
+  const { object, revision, bytes } = stored;
+  return { kind, namespace: object.metadata.namespace ?? '', name: object.metadata.name ?? '', revision, type: 'ADDED', bytes, object, previous: undefined };
+}
