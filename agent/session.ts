@@ -57,7 +57,13 @@ export class Session {
 
   constructor(options: SessionOptions) {
     this.#options = options;
-    this.#outbox = new Outbox({ maxEvents: options.maxEvents ?? 256, resendMs: options.resendMs ?? 30_000, nodePauseMs: options.nodePauseMs ?? 10_000 });
+    this.#outbox = new Outbox({
+      maxEvents: options.maxEvents ?? 256, resendMs: options.resendMs ?? 30_000, nodePauseMs: options.nodePauseMs ?? 10_000,
+      holds: ({ namespace, name, uid }) => {
+        const item = options.state.items.get(`pod/${namespace}/${name}`);
+        return item?.type === 'pod' && item.object.metadata.uid === uid;
+      },
+    });
   }
 
   /** Reports a pod's status; only the latest per uid is kept. After a restart of the agent every pod must be reported again. */

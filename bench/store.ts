@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import { open } from 'lmdb';
 import { openLmdbStore } from '../master/store/lmdb.ts';
 import type { Store } from '../master/store/store.ts';
+import { inTurn, report } from './report.ts';
 
 /**
  * The store against bare LMDB doing the least that could be called the same: one durable transaction per group with one
- * put per document, one lookup per read. Each claim is measured in turns with its baseline; medians are printed.
+ * put per document, one lookup per read.
  */
 const ROUNDS = 5;
 const MS_PER_ROUND = 1000;
@@ -61,14 +62,11 @@ async function perSecond(work: (goOn: () => boolean) => Promise<number>): Promis
   return (done * 1000) / (performance.now() - started);
 }
 
-async function claim(name: string, value: Measure, baseline: Measure): Promise<void> {
-  const pairs: [number, number][] = [];
-  for (let round = 0; round < ROUNDS; round++) pairs.push([await value(), await baseline()]);
-  const [ours, bare] = [median(pairs.map(([a]) => a)), median(pairs.map(([, b]) => b))];
-  console.log(JSON.stringify({ claim: name, value: Math.round(ours), unit: 'per s', baseline: Math.round(bare), ratio: Number((ours / bare).toFixed(3)) }));
+async function claim(name: string, ours: Measure, bare: Measure): Promise<void> {
+  const { value, baseline } = await inTurn(ROUNDS, ours, bare);
+  report(name, value, 'per s', baseline);
 }
 
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
 const newKey = (): string => `/registry/pods/default/pod-${Math.random().toString(36).slice(2)}`;
 const readKey = (i: number): string => `/registry/read/default/pod-${i}`;
 
@@ -85,18 +83,18 @@ async function scratch(): Promise<string> {
   return mkdtemp(join('.cache', 'bench-store-'));
 }
 
-const directory = await scratch();
-const store = await openLmdbStore({ directory: join(directory, 'store') });
-const bare = openBare(join(directory, 'bare'));
-const all = Array.from({ length: READ_KEYS }, (_, i) => readKey(i));
-await store.write(all.map((key) => ({ type: 'put', key, expect: 0, value: () => DOCUMENT })));
-bare.root.transactionSync(() => all.forEach((key) => bare.table.putSync(key, DOCUMENT)));
+export async function bench(): Promise<void> {
+  const directory = await scratch();
+  const store = await openLmdbStore({ directory: join(directory, 'store') });
+  const bare = openBare(join(directory, 'bare'));
+  const all = Array.from({ length: READ_KEYS }, (_, i) => readKey(i));
+  await store.write(all.map((key) => ({ type: 'put', key, expect: 0, value: () => DOCUMENT })));
+  bare.root.transactionSync(() => all.forEach((key) => bare.table.putSync(key, DOCUMENT)));
 
-await claim('store.creates_1', () => creates(store, 1), () => bareCreates(bare, 1));
-await claim('store.creates_64', () => creates(store, 64), () => bareCreates(bare, 64));
-await claim('store.creates_1000', () => creates(store, 1000), () => bareCreates(bare, 1000));
-await claim('store.get', () => gets((key) => store.get(key)?.bytes), () => gets((key) => bare.table.get(key)));
+  for (const clients of [1, 64, 1000]) await claim(`store.creates_${clients}`, () => creates(store, clients), () => bareCreates(bare, clients));
+  await claim('store.get', () => gets((key) => store.get(key)?.bytes), () => gets((key) => bare.table.get(key)));
 
-await store.close();
-await bare.root.close();
-await rm(directory, { recursive: true });
+  await store.close();
+  await bare.root.close();
+  await rm(directory, { recursive: true });
+}

@@ -103,7 +103,7 @@ async function tokenList(options: ClientOptions): Promise<void> {
 }
 
 async function tokenDelete(id: string, options: ClientOptions): Promise<void> {
-  await (await client(options)).delete(`/wherry/v1/tokens/${encodeURIComponent(id)}`);
+  await (await client(options)).delete(`/wherry/v1/tokens?id=${encodeURIComponent(id)}`);
   print(`token "${id}" deleted`);
 }
 

@@ -115,14 +115,22 @@ function buildReader(node: Node): Reader {
   }
 }
 
-interface FieldReader { readonly name: string; readonly node: Node; readonly read: Reader }
+interface FieldReader {
+  readonly name: string;
+  readonly node: Node;
+  readonly read: Reader;
+  /** An optional list or map: an empty one is an absent one, as Go's `omitempty` has it. */
+  readonly optionalContainer: boolean;
+}
+
+const isEmpty = (value: unknown): boolean => (Array.isArray(value) ? value.length === 0 : Object.keys(value as object).length === 0);
 
 function objectReader(node: Node): Reader {
   const struct = structName(node.facts.definition ?? '');
   let fields: FieldReader[] | undefined;
   return (input, context) => {
     if (typeof input !== 'object' || input === null || Array.isArray(input)) wrongType(input, node, context);
-    fields ??= [...node.fields].map(([name, child]) => ({ name, node: child, read: readerOf(child) }));
+    fields ??= [...node.fields].map(([name, child]) => ({ name, node: child, read: readerOf(child), optionalContainer: !child.required && child.fallback === undefined && (child.type === 'array' || child.type === 'record') }));
     const source = input as Record<string, unknown>;
     const target: Record<string, unknown> = node.facts.preserveUnknown ? { ...source } : {};
     const outer = context.struct;
@@ -151,7 +159,7 @@ function readField(field: FieldReader, source: Record<string, unknown>, target: 
   } else if (value === '' && context.complete && isRequiredText(field.node)) {
     context.errors.push(fieldRequired(pathText(context.path)));
     target[field.name] = value;
-  } else target[field.name] = value;
+  } else if (!(context.complete && field.optionalContainer && isEmpty(value))) target[field.name] = value;
   context.path.pop();
 }
 

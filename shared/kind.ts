@@ -28,13 +28,6 @@ export interface Scale<T> {
 /** Reads one field of an object as text; a method type, so that a `Kind<Pod>` is a `Kind`. */
 export type FieldReader<T> = { read(object: T): string }['read'];
 
-/** How a kind that is only a second form of another is stored. The conversions share no structure that they change. */
-export interface StoredAs<T extends KubeObject> {
-  readonly kind: Kind;
-  readonly toStored: (object: T) => KubeObject;
-  readonly fromStored: (stored: KubeObject) => T;
-}
-
 export interface KindSpec<T extends KubeObject> {
   /** `''` for the core group. */
   readonly group: string;
@@ -49,6 +42,8 @@ export interface KindSpec<T extends KubeObject> {
   readonly schema: ObjectSchema;
   /** Verbs served; all by default. */
   readonly verbs?: readonly Verb[];
+  /** Counts changes of the desired state in metadata.generation. */
+  readonly generation?: boolean;
   /** Has a `status` subresource: writes of the object keep the stored status, writes of the status keep all else. */
   readonly status?: boolean;
   readonly scale?: Scale<T>;
@@ -73,8 +68,6 @@ export interface KindSpec<T extends KubeObject> {
   validateStatus?(object: T, old: T): FieldError[];
   /** Grace in seconds of a deletion that asks for `requested` (undefined: the kind's default); 0 or absent hook removes at once. */
   gracePeriodSeconds?(object: T, requested: number | undefined): number;
-  /** Another kind in whose form, and under whose prefix, objects are stored: the same objects in a second API group. */
-  readonly storedAs?: StoredAs<T>;
   /** Propagation when a deletion names none: `background` (default), or `orphan` as replication controllers have it. */
   readonly defaultPropagation?: 'Background' | 'Orphan';
 }

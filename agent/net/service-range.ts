@@ -84,7 +84,8 @@ class LocalRoute implements ServiceRange {
   async #present(): Promise<boolean> {
     const { range, nodeAddress } = this.#options;
     const routes = await this.#ip(['-4', 'route', 'show', 'table', 'local', 'exact', range]).catch(() => '');
-    return routes.split('\n').some((line) => line.startsWith(`local ${range} `) && line.includes(' dev lo ') && line.includes(` src ${nodeAddress}`));
+    const wanted = [`local ${range}`, 'dev lo', `src ${nodeAddress}`];
+    return routes.split('\n').some((line) => wanted.every((part) => ` ${line} `.includes(` ${part} `)));
   }
 
   #note(holds: boolean, error?: Error): void {

@@ -16,6 +16,7 @@ export async function stop(state: PodState, step: Extract<Step, { type: 'stop' }
   if (state.stopping.has(step.id)) return;
   const endMs = clock.now() + step.graceSeconds * 1000;
   state.stopping.set(step.id, endMs + slackMs);
+  if (step.replace) state.replacing.add(step.id);
   events.event(involvedPod(pod, step.container), 'Normal', 'Killing', step.why || `Stopping container ${step.container}`);
   const container = slots(pod).find((slot) => slot.container.name === step.container)?.container;
   state.start(async () => {

@@ -179,5 +179,5 @@ async function postStart(state: PodState, { container: name, id }: Extract<Step,
   const outcome = await check(hook, { runtime: context.runtime, id, container, ips, timeoutMs: 120_000 });
   if (outcome.ok) return;
   context.events.event(involvedPod(pod, name), 'Warning', 'FailedPostStartHook', `PostStartHook failed: ${outcome.message}`);
-  await stop(state, { type: 'stop', container: name, id, graceSeconds: pod.spec.terminationGracePeriodSeconds ?? 30, why: 'FailedPostStartHook' });
+  await stop(state, { type: 'stop', container: name, id, graceSeconds: pod.spec.terminationGracePeriodSeconds ?? 30, why: 'FailedPostStartHook', replace: false });
 }

@@ -15,6 +15,7 @@ import type { NodeFacts } from './fields.ts';
 import { collectImages } from './gc.ts';
 import { Images } from './images.ts';
 import type { PodContext } from './pod-state.ts';
+import { logTarget } from './log-target.ts';
 import { Lookup, type ClusterDns } from './lookup.ts';
 import { PodWorker } from './worker.ts';
 
@@ -41,6 +42,10 @@ export interface PodManagerOptions {
   /** How often everything is compared with the engine though no event said so. Default 60 s. */
   readonly resyncMs?: number;
 }
+
+/** What of a status is worth a write to flash: the rest is read from the containers again after a restart. */
+const milestone = (status: PodStatus | undefined): string =>
+  JSON.stringify([status?.phase, status?.reason, status?.conditions?.map((condition) => [condition.type, condition.status])]);
 
 const noteOf = (uid: string): string => `pod-status/${uid}`;
 
@@ -73,10 +78,12 @@ export class PodManager {
     };
   }
 
-  /** The worker of a pod, for logs and other streams. */
-  find(namespace: string, name: string): PodWorker | undefined {
-    for (const worker of this.#workers.values()) {
-      if (worker.pod.metadata.namespace === namespace && worker.pod.metadata.name === name && this.#item(worker.pod)) return worker;
+  /** The container whose log is asked for, or why there is none; undefined when the pod is not here. An empty uid fits any. */
+  logTarget(request: { readonly namespace: string; readonly pod: string; readonly uid: string; readonly container: string; readonly previous: boolean }) {
+    for (const [uid, worker] of this.#workers) {
+      const { namespace, name } = worker.pod.metadata;
+      if (namespace !== request.namespace || name !== request.pod || (request.uid ? uid !== request.uid : !this.#item(worker.pod))) continue;
+      return logTarget(worker.pod, worker.views, worker.status, request.container, request.previous);
     }
     return undefined;
   }
@@ -172,7 +179,9 @@ export class PodManager {
 
   #report(pod: Pod, status: PodStatus, gone: boolean): void {
     const uid = pod.metadata.uid ?? '';
-    this.#options.state.note(noteOf(uid), status).catch((error: unknown) => this.#options.log.error('cannot keep a pod\'s status', { pod: pod.metadata.name, error }));
+    if (milestone(status) !== milestone(this.#lastStatus(uid))) {
+      this.#options.state.note(noteOf(uid), status).catch((error: unknown) => this.#options.log.error('cannot keep a pod\'s status', { pod: pod.metadata.name, error }));
+    }
     this.#options.report({ namespace: pod.metadata.namespace ?? '', name: pod.metadata.name ?? '', uid, status: status as Record<string, unknown>, gone });
   }
 

@@ -20,6 +20,7 @@ export async function observe(state: PodState, id: string): Promise<void> {
 export function forget(state: PodState, id: string): void {
   state.views.delete(id);
   state.stopping.delete(id);
+  state.replacing.delete(id);
 }
 
 /** What a container left in its termination message file; else, if its policy says so and it failed, the end of its log. */

@@ -16,8 +16,8 @@ export type Step =
   | { readonly type: 'startSandbox'; readonly id: string }
   | { readonly type: 'createContainer'; readonly container: string; readonly attempt: number; readonly backoffMs: number; readonly sandboxId: string }
   | { readonly type: 'startContainer'; readonly container: string; readonly id: string }
-  /** Asks it to end; `why` for the event, `''` for the usual words. */
-  | { readonly type: 'stop'; readonly container: string; readonly id: string; readonly graceSeconds: number; readonly why: string }
+  /** Asks it to end; `why` for the event, `''` for the usual words. `replace`: so that another can take its place, whatever the restart policy. */
+  | { readonly type: 'stop'; readonly container: string; readonly id: string; readonly graceSeconds: number; readonly why: string; readonly replace: boolean }
   | { readonly type: 'kill'; readonly id: string }
   | { readonly type: 'remove'; readonly id: string };
 
@@ -41,6 +41,8 @@ export interface PlanInput {
   readonly heldUntil: ReadonlyMap<string, number>;
   /** Containers told to end, by id, with the time at which the agent kills them itself, should the engine not have done it. */
   readonly stopping: ReadonlyMap<string, number>;
+  /** Containers, by id, that were told to end because another is to take their place. */
+  readonly replacing: ReadonlySet<string>;
   readonly probes: ReadonlyMap<string, ProbeView>;
   /** Restart counts last reported, for containers of which nothing is left. */
   readonly restartCounts: ReadonlyMap<string, number>;
@@ -66,7 +68,7 @@ export function plan(input: PlanInput): Plan {
 const graceOf = (pod: Pod): number => pod.spec.terminationGracePeriodSeconds ?? 30;
 
 /** All that the pod had to do is done, well or not. Sidecars do not count. */
-export function finished({ pod, views, now }: Pick<PlanInput, 'pod' | 'views' | 'now'>): boolean {
+export function finished({ pod, views, now, replacing }: Pick<PlanInput, 'pod' | 'views' | 'now' | 'replacing'>): boolean {
   const policy = pod.spec.restartPolicy ?? 'Always';
   if (policy === 'Always') return false;
   const all = slots(pod);
@@ -77,7 +79,7 @@ export function finished({ pod, views, now }: Pick<PlanInput, 'pod' | 'views' | 
   return initFailed || all.every(({ container, role }) => {
     if (role !== 'app') return true;
     const view = currentOf(views, container.name);
-    return view?.state === 'exited' && afterEnd(view, policy, now).kind === 'done';
+    return view?.state === 'exited' && !replacing.has(view.id) && afterEnd(view, policy, now).kind === 'done';
   });
 }
 
@@ -211,17 +213,18 @@ class Draft {
   #keep({ container, role }: Slot, view: ContainerView): void {
     const probe = this.#input.probes.get(view.id);
     const grace = probe?.graceSeconds ?? graceOf(this.#input.pod);
-    if (view.hash !== containerHash(container) && role !== 'init') this.#stop(view, grace, `Container ${container.name} definition changed, will be restarted`);
+    if (view.hash !== containerHash(container) && role !== 'init') this.#stop(view, grace, `Container ${container.name} definition changed, will be restarted`, true);
     else if (probe?.unhealthy) this.#stop(view, grace, `Container ${container.name} failed ${probe.unhealthy} probe, will be restarted`);
     else this.#stop(view, undefined);
   }
 
   #restart(slot: Slot, view: ContainerView, sandbox: ContainerView | undefined): void {
-    const { pod, now } = this.#input;
-    const changed = view.hash !== containerHash(slot.container);
-    const next = changed || (slot.role === 'init' && view.exitCode === 0)
-      ? { kind: 'start', backoffMs: 0 } as const
-      : afterEnd(view, policyOf(pod, slot.role), now);
+    const { pod, now, replacing } = this.#input;
+    const byPolicy = afterEnd(view, policyOf(pod, slot.role), now);
+    const changed = byPolicy.kind !== 'done' && view.hash !== containerHash(slot.container);
+    // An init container that is due though it succeeded has to run again in a new sandbox.
+    const again = slot.role === 'init' && view.exitCode === 0;
+    const next = changed || again || replacing.has(view.id) ? { kind: 'start', backoffMs: 0 } as const : byPolicy;
     switch (next.kind) {
       case 'done': return;
       // It ended with its sandbox, as in a reboot: no fault of its own, so it need not wait.
@@ -242,11 +245,11 @@ class Draft {
   }
 
   /** Asks a container to end, once, and kills it past its time. Undefined grace: only the latter. */
-  #stop(view: ContainerView, graceSeconds: number | undefined, why = ''): void {
+  #stop(view: ContainerView, graceSeconds: number | undefined, why = '', replace = false): void {
     const { stopping, now } = this.#input;
     const killAtMs = stopping.get(view.id);
     if (killAtMs === undefined) {
-      if (graceSeconds !== undefined) this.#steps.push({ type: 'stop', container: view.name, id: view.id, graceSeconds, why });
+      if (graceSeconds !== undefined) this.#steps.push({ type: 'stop', container: view.name, id: view.id, graceSeconds, why, replace });
     } else if (now >= killAtMs) this.#steps.push({ type: 'kill', id: view.id });
     else this.#wake(killAtMs);
   }

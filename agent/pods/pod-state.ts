@@ -56,6 +56,8 @@ export class PodState {
   readonly holds = new Map<string, Hold>();
   /** By container id: when the agent itself kills it. */
   readonly stopping = new Map<string, number>();
+  /** By container id: told to end because another is to take its place. */
+  readonly replacing = new Set<string>();
   readonly probes: Probes;
   readonly restartCounts = new Map<string, number>();
   failure: Failure | undefined;

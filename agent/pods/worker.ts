@@ -178,19 +178,23 @@ export class PodWorker {
     return endingOf({ pod: this.pod, removed: this.#removed, failure: this.#state.failure, status: this.#state.status });
   }
 
+  #finished(now: number): boolean {
+    return finished({ pod: this.pod, views: this.views, now, replacing: this.#state.replacing });
+  }
+
   #plan(): Plan {
     const { clock } = this.#options.context;
     const state = this.#state;
     const now = clock.now();
     const deadline = deadlineMs(this.pod, state.status);
-    if (now >= deadline && !this.#ending() && !finished({ pod: this.pod, views: this.views, now })) {
+    if (now >= deadline && !this.#ending() && !this.#finished(now)) {
       state.failure = deadlineExceeded;
       this.#options.context.events.event(involvedPod(this.pod), 'Normal', deadlineExceeded.reason, deadlineExceeded.message);
     }
     const ending = this.#ending();
     const made = plan({
       pod: this.pod, views: this.views, now, ending, volumes: state.volumes, images: new Set(state.images.keys()),
-      heldUntil: state.heldUntil, stopping: state.stopping, probes: state.probes.views, restartCounts: state.restartCounts,
+      heldUntil: state.heldUntil, stopping: state.stopping, replacing: state.replacing, probes: state.probes.views, restartCounts: state.restartCounts,
     });
     return ending ? made : { ...made, wakeAtMs: Math.min(made.wakeAtMs, deadline) };
   }
@@ -201,7 +205,7 @@ export class PodWorker {
     const state = this.#state;
     const { clock, node } = this.#options.context;
     const now = clock.now();
-    const ending = this.#ending() !== undefined || finished({ pod: this.pod, views: this.views, now });
+    const ending = this.#ending() !== undefined || this.#finished(now);
     const status = podStatus({
       pod: this.pod, views: this.views, now, hostIPs: node().ips, waiting: state.waiting, probes: state.probes.views, failure: state.failure, ending, previous: state.status,
     });

@@ -98,6 +98,7 @@ export class Connection {
     nodeAck: ({ seq }) => { this.#outbox.acknowledged('node', seq); this.flushSoon(0); },
     eventsAck: ({ seq }) => { this.#outbox.acknowledged('events', seq); this.flushSoon(0); },
     heartbeatAck: () => {},
+    report: () => { this.#outbox.reportAgain(); this.flushSoon(0); },
     open: ({ id, request }) => {
       this.#open();
       this.#serve(this.#channel.accept(id), request);

@@ -15,6 +15,8 @@ export interface OutboxOptions {
   readonly resendMs: number;
   /** Pause between two node reports when nothing urgent changed. */
   readonly nodePauseMs: number;
+  /** Whether the agent still holds this pod; the last report of one that it does not is forgotten once acknowledged. */
+  readonly holds: (pod: PodReport) => boolean;
 }
 
 /**
@@ -26,9 +28,12 @@ export interface OutboxOptions {
  */
 export class Outbox {
   readonly #options: OutboxOptions;
+  /** The latest report of each pod, kept after its acknowledgement in case the master asks again. */
   readonly #pods = new Map<string, Versioned<PodReport>>();
+  readonly #duePods = new Set<string>();
   readonly #events = new Map<string, Versioned<EventReport>>();
   #node: Versioned<Node> | undefined;
+  #nodeDue = false;
   #nodeDueMs = 0;
   #lastUrgent = '';
   #lastNode = '';
@@ -43,12 +48,13 @@ export class Outbox {
 
   /** Reports waiting for an acknowledgement, and events dropped so far. */
   get stats(): { readonly pods: number; readonly events: number; readonly eventsDropped: number } {
-    return { pods: this.#pods.size, events: this.#events.size, eventsDropped: this.#dropped };
+    return { pods: this.#duePods.size, events: this.#events.size, eventsDropped: this.#dropped };
   }
 
   /** The latest report of a pod (by uid) replaces earlier ones. */
   report(pod: PodReport): void {
     this.#pods.set(pod.uid, this.#versioned(pod));
+    this.#duePods.add(pod.uid);
   }
 
   /** An event with the key of one that waits replaces it. */
@@ -70,12 +76,21 @@ export class Outbox {
     if (urgent !== this.#lastUrgent) this.#nodeDueMs = nowMs;
     this.#lastUrgent = urgent;
     this.#node = this.#versioned(node);
+    this.#nodeDue = true;
   }
 
   /** A new session: everything unacknowledged is due again. */
   restart(): void {
     this.#flights = {};
     this.#nodeDueMs = 0;
+    for (const [uid, { value }] of this.#pods) if (!this.#duePods.has(uid) && !this.#options.holds(value)) this.#pods.delete(uid);
+  }
+
+  /** The master asks for everything, acknowledged or not. */
+  reportAgain(): void {
+    this.restart();
+    for (const uid of this.#pods.keys()) this.#duePods.add(uid);
+    this.#nodeDue = this.#node !== undefined;
   }
 
   /** Frames to send now. `nowMs` is monotonic. */
@@ -84,15 +99,15 @@ export class Outbox {
       const flight = this.#flights[kind];
       if (flight && nowMs - flight.sentMs >= this.#options.resendMs) this.#flights[kind] = undefined;
     }
-    if (this.#node && !this.#flights.node && nowMs >= this.#nodeDueMs) yield this.#takeNode(this.#node, nowMs);
-    if (this.#pods.size > 0 && !this.#flights.status) yield* this.#takeStatus(nowMs, maxPods);
+    if (this.#node && this.#nodeDue && !this.#flights.node && nowMs >= this.#nodeDueMs) yield this.#takeNode(this.#node, nowMs);
+    if (this.#duePods.size > 0 && !this.#flights.status) yield* this.#takeStatus(nowMs, maxPods);
     if (this.#events.size > 0 && !this.#flights.events) yield this.#takeEvents(nowMs);
   }
 
   /** Milliseconds until {@link take} may have something that it has not now; undefined: not before something changes. */
   nextMs(nowMs: number): number | undefined {
     const due = Object.values(this.#flights).filter((flight) => flight !== undefined).map((flight) => flight.sentMs + this.#options.resendMs);
-    if (this.#node && !this.#flights.node) due.push(this.#nodeDueMs);
+    if (this.#nodeDue && !this.#flights.node) due.push(this.#nodeDueMs);
     return due.length > 0 ? Math.max(0, Math.min(...due) - nowMs) : undefined;
   }
 
@@ -101,10 +116,19 @@ export class Outbox {
     const flight = this.#flights[kind];
     if (flight?.seq !== seq) return;
     this.#flights[kind] = undefined;
-    const entries = { status: this.#pods, events: this.#events, node: undefined }[kind];
-    for (const [key, version] of flight.versions) if (entries?.get(key)?.version === version) entries.delete(key);
-    if (kind === 'node' && this.#node?.version === flight.versions.get('node')) this.#node = undefined;
+    for (const [key, version] of flight.versions) this.#settled[kind](key, version);
   }
+
+  readonly #settled: Record<'status' | 'node' | 'events', (key: string, version: number) => void> = {
+    status: (uid, version) => {
+      const pod = this.#pods.get(uid);
+      if (pod?.version !== version) return;
+      this.#duePods.delete(uid);
+      if (pod.value.gone || !this.#options.holds(pod.value)) this.#pods.delete(uid);
+    },
+    node: (_, version) => { if (this.#node?.version === version) this.#nodeDue = false; },
+    events: (key, version) => { if (this.#events.get(key)?.version === version) this.#events.delete(key); },
+  };
 
   #versioned<T>(value: T): Versioned<T> {
     return { value, version: ++this.#version };
@@ -122,7 +146,7 @@ export class Outbox {
   }
 
   *#takeStatus(nowMs: number, max: number): Generator<Buffer> {
-    const entries = [...this.#pods].slice(0, max);
+    const entries = [...this.#duePods].slice(0, max).map((uid) => [uid, this.#pods.get(uid)!] as const);
     if (entries.length === 0) return;
     const frame = encodeMessage('status', { seq: this.#fly('status', entries, nowMs), pods: entries.map(([, { value }]) => value) });
     if (frame.length <= maxFrameBytes.fromAgent) yield frame;
@@ -130,7 +154,7 @@ export class Outbox {
     else {
       // No pod's status is legitimately that large; keeping it would block all others.
       this.#flights.status = undefined;
-      this.#pods.delete(entries[0]![0]);
+      this.#duePods.delete(entries[0]![0]);
       yield* this.#takeStatus(nowMs, max);
     }
   }

@@ -1,10 +1,11 @@
-import { configMaps, type ConfigMap } from '../../shared/kinds/configmap.ts';
+import { configMaps } from '../../shared/kinds/configmap.ts';
 import { endpointSlices } from '../../shared/kinds/endpointslice.ts';
 import { pods, type Pod } from '../../shared/kinds/pod.ts';
-import { secrets, type Secret } from '../../shared/kinds/secret.ts';
+import { secrets } from '../../shared/kinds/secret.ts';
 import { services } from '../../shared/kinds/service.ts';
-import { packItem } from '../../shared/protocol.ts';
-import type { KindChange } from '../registry/types.ts';
+import type { KubeObject } from '../../shared/meta.ts';
+import { packItem, type Item } from '../../shared/protocol.ts';
+import type { KindChange, Stored } from '../registry/types.ts';
 import type { Registry } from '../registry/registry.ts';
 import { configMapItem, itemFormat, podItem, sameForAgent, secretItem } from './items.ts';
 import { dependenciesOf, type DependencyKey } from './references.ts';
@@ -155,8 +156,15 @@ export class Assignments {
       if (known && known.revision > change.revision) return;
       const node = this.#places.get(key) ?? pod.spec.nodeName;
       if (known) this.#displace(key, change.revision);
-      else if (node) this.#node(node).tombstones.add(`pod/${key}`, change.revision);
+      else if (node) this.#goneBefore(node, key, pod, change.revision);
     } else if (!before) this.#place(pod, change.revision, true, change);
+  }
+
+  /** A pod that went before this index was made: its agent may still hold it, and what only it needed. */
+  #goneBefore(node: string, key: string, pod: Pod, revision: number): void {
+    const { tombstones } = this.#node(node);
+    tombstones.add(`pod/${key}`, revision);
+    for (const dependency of dependenciesOf(pod)) if (!this.#users.get(dependency)?.has(node)) tombstones.add(dependency, revision);
   }
 
   #applyDependency(change: KindChange): void {
@@ -275,16 +283,14 @@ export class Assignments {
 
   #pack(key: string): Buffer | undefined {
     const [type = '', namespace = '', name = ''] = key.split('/');
-    const stored = this.#registry.stored<Pod | ConfigMap | Secret>((type === 'pod' ? pods : type === 'secret' ? secrets : configMaps) as typeof pods, namespace, name);
-    if (!stored) return undefined;
-    const { object, revision } = stored;
-    if (type === 'pod') return packItem(podItem(object as Pod, revision));
-    return packItem(type === 'secret' ? secretItem(object as Secret, revision) : configMapItem(object as ConfigMap, revision));
+    if (type === 'pod') return packed(this.#registry.stored(pods, namespace, name), podItem);
+    if (type === 'secret') return packed(this.#registry.stored(secrets, namespace, name), secretItem);
+    return packed(this.#registry.stored(configMaps, namespace, name), configMapItem);
   }
 
   #dependency(key: DependencyKey): { revision: number } {
     const [type, namespace = '', name = ''] = key.split('/');
-    return this.#registry.stored((type === 'secret' ? secrets : configMaps) as typeof configMaps, namespace, name) ?? { revision: 0 };
+    return (type === 'secret' ? this.#registry.stored(secrets, namespace, name) : this.#registry.stored(configMaps, namespace, name)) ?? { revision: 0 };
   }
 
   #expected(node: string): number | undefined {
@@ -295,5 +301,8 @@ export class Assignments {
     return this.services.size + (entry?.pods.size ?? 0) + existing.length;
   }
 }
+
+const packed = <T extends KubeObject>(stored: Stored<T> | undefined, make: (object: T, revision: number) => Item): Buffer | undefined =>
+  stored && packItem(make(stored.object, stored.revision));
 
 const podsLast = (a: string, b: string): number => Number(a.startsWith('pod/')) - Number(b.startsWith('pod/')) || (a < b ? -1 : 1);

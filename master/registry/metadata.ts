@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { equal } from '../../shared/equal.ts';
 import type { Kind } from '../../shared/kind.ts';
 import { nameOf, type KubeObject, type ObjectMeta } from '../../shared/meta.ts';
 import { dnsSubdomainErrors, generatedName, qualifiedNameErrors, validateAnnotations, validateLabels } from '../../shared/names.ts';
@@ -15,7 +16,8 @@ export function prepareMetadataForCreate(kind: Kind, object: KubeObject, namespa
   if (!metadata.name && metadata.generateName) metadata.name = generatedName(metadata.generateName, random);
   metadata.uid = randomUUID();
   metadata.creationTimestamp = toTime(nowMs);
-  metadata.generation = 1;
+  if (kind.generation) metadata.generation = 1;
+  else delete metadata.generation;
   delete metadata.deletionTimestamp;
   delete metadata.deletionGracePeriodSeconds;
   delete metadata.selfLink;
@@ -51,10 +53,8 @@ function carry<K extends keyof ObjectMeta>(next: ObjectMeta, was: ObjectMeta, ke
 
 /** True when anything but metadata and status differs: what `metadata.generation` counts. */
 export function desiredStateChanged(object: KubeObject, old: KubeObject): boolean {
-  return desiredState(object) !== desiredState(old);
+  return !equal({ ...object, metadata: undefined, status: undefined }, { ...old, metadata: undefined, status: undefined });
 }
-
-const desiredState = (object: KubeObject): string => JSON.stringify({ ...object, metadata: undefined, status: undefined });
 
 /** @throws StatusError 409 when the object is not the one, or not the version, that the client meant */
 export function checkPreconditions(kind: Kind, stored: KubeObject, preconditions: Preconditions | undefined): void {

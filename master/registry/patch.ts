@@ -1,3 +1,4 @@
+import { equal } from '../../shared/equal.ts';
 import type { Kind } from '../../shared/kind.ts';
 import type { KubeObject } from '../../shared/meta.ts';
 import { nodeOf, type Node } from '../../shared/schema.ts';
@@ -143,14 +144,6 @@ function remove(document: unknown, path: string): unknown {
   if (Array.isArray(parent)) parent.splice(Number(key), 1);
   else delete (parent as Record<string, unknown>)[key];
   return document;
-}
-
-function equal(a: unknown, b: unknown): boolean {
-  if (a === b) return true;
-  if (Array.isArray(a) || Array.isArray(b)) return Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((item, index) => equal(item, b[index]));
-  if (!isObject(a) || !isObject(b)) return false;
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && equal(a[key], b[key]));
 }
 
 // ---- strategic merge (k8s.io/apimachinery/pkg/util/strategicpatch)

@@ -1,7 +1,8 @@
 import type { Clock } from '../../shared/clock.ts';
 import { decode } from '../../shared/decode.ts';
 import type { Kind } from '../../shared/kind.ts';
-import { nameOf, type KubeObject } from '../../shared/meta.ts';
+import { equal } from '../../shared/equal.ts';
+import { nameOf, type KubeObject, type ObjectMeta } from '../../shared/meta.ts';
 import { alreadyExists, badRequest, conflict, invalid, isConflict, notFound, unavailable, type FieldError, type StatusError } from '../../shared/status.ts';
 import { ConflictError, StoreError, type Change, type Entry, type Op, type Store } from '../store/store.ts';
 import { planDeletion, specFinalizers } from './deletion.ts';
@@ -216,7 +217,7 @@ export class Registry {
     this.#keepOtherPart(kind, object, old, options);
     kind.prepareUpdate?.(object, old);
     kind.normalize?.(object);
-    if (options.subresource !== 'status' && desiredStateChanged(object, old)) object.metadata.generation = (old.metadata.generation ?? 0) + 1;
+    if (kind.generation && options.subresource !== 'status' && desiredStateChanged(object, old)) object.metadata.generation = (old.metadata.generation ?? 0) + 1;
     const attempt: Attempt<T> = { kind, operation: 'UPDATE', subresource: options.subresource ?? '', namespace, name, object, old, options };
     await this.#admit(attempt);
     this.#check(kind, object, [...errors, ...this.#updateErrors(kind, object, old, options)]);
@@ -368,18 +369,11 @@ const toBytes = (object: KubeObject): Uint8Array => Buffer.from(JSON.stringify(o
 
 /** Same content, managers' timestamps aside: such a write is answered without one. */
 function unchanged(object: KubeObject, old: KubeObject): boolean {
-  object.metadata.resourceVersion = old.metadata.resourceVersion ?? '';
-  return comparable(object) === comparable(old);
+  const { managedFields, resourceVersion, ...metadata } = object.metadata;
+  const { managedFields: oldManaged, resourceVersion: stored, ...oldMetadata } = old.metadata;
+  const same = equal({ ...object, metadata }, { ...old, metadata: oldMetadata }) && equal(withoutTimes(managedFields), withoutTimes(oldManaged));
+  if (same) object.metadata.resourceVersion = stored ?? resourceVersion ?? '';
+  return same;
 }
 
-const comparable = (object: KubeObject): string => JSON.stringify(sortKeys({
-  ...object,
-  metadata: { ...object.metadata, managedFields: object.metadata.managedFields?.map((entry) => ({ ...entry, time: undefined })) },
-}));
-
-function sortKeys(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sortKeys);
-  if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).filter(([, child]) => child !== undefined);
-  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, child]) => [key, sortKeys(child)]));
-}
+const withoutTimes = (entries: ObjectMeta['managedFields']): unknown => entries?.map((entry) => ({ ...entry, time: undefined }));

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { sleep, systemClock, type Clock } from '../../shared/clock.ts';
 import { StoreError, type Store } from './store.ts';
 
 export interface CompactionOptions {
@@ -10,10 +10,7 @@ export interface CompactionOptions {
   readonly everyMs?: number;
   /** What the disk refused; the next look tries again. */
   readonly onError?: (error: StoreError) => void;
-  /** Monotonic milliseconds. */
-  readonly now?: () => number;
-  /** Resolves after a time, or rejects when the signal aborts. */
-  readonly wait?: (ms: number, signal: AbortSignal) => Promise<unknown>;
+  readonly clock?: Clock;
 }
 
 /** The store was at `revision` at the time `at`, so every later revision is younger. */
@@ -27,13 +24,15 @@ interface Mark {
  * own start, so a restarted master keeps what it finds for another `keepMs`. Resolves when `signal` aborts.
  */
 export async function runCompaction(store: Store, options: CompactionOptions, signal: AbortSignal): Promise<void> {
-  const { keepMs, keepRevisions = 1000, everyMs = keepMs / 10, now = () => performance.now(), wait = waitFor } = options;
+  const { keepMs, keepRevisions = 1000, everyMs = keepMs / 10, clock = systemClock } = options;
   let marks: readonly Mark[] = [];
   while (!signal.aborted) {
-    marks = mark(marks, { at: now(), revision: store.revision }, keepMs);
-    const target = Math.min(marks[0]!.at + keepMs <= now() ? marks[0]!.revision : 0, store.revision - keepRevisions);
+    const now = clock.monotonic();
+    marks = mark(marks, { at: now, revision: store.revision }, keepMs);
+    const [oldest] = marks;
+    const target = Math.min(oldest!.at + keepMs <= now ? oldest!.revision : 0, store.revision - keepRevisions);
     if (target > store.compactedRevision) await compact(store, target, options.onError);
-    await wait(everyMs, signal).catch(() => undefined);
+    await sleep(clock, everyMs, signal);
   }
 }
 
@@ -50,8 +49,4 @@ async function compact(store: Store, revision: number, onError: CompactionOption
     if (!(error instanceof StoreError)) throw error;
     onError?.(error);
   }
-}
-
-function waitFor(ms: number, signal: AbortSignal): Promise<unknown> {
-  return sleep(ms, undefined, { signal, ref: false });
 }

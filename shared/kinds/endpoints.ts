@@ -55,7 +55,7 @@ export function endpointIPErrors(ip: string): string[] {
   if (ip === '0.0.0.0' || ip === '::') errors.push('may not be unspecified (0.0.0.0 or ::)');
   if (ip.startsWith('127.') || ip === '::1') errors.push('may not be in the loopback range (127.0.0.0/8, ::1/128)');
   if (ip.startsWith('169.254.') || /^fe[89ab]/i.test(ip)) errors.push('may not be in the link-local range (169.254.0.0/16, fe80::/10)');
-  if (/^224\.0\.0\./.test(ip) || /^ff02:/i.test(ip)) errors.push('may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)');
+  if (ip.startsWith('224.0.0.') || /^ff02:/i.test(ip)) errors.push('may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)');
   return errors;
 }
 

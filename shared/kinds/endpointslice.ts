@@ -110,7 +110,7 @@ const validateEndpointSliceUpdate = (slice: EndpointSlice, old: EndpointSlice): 
   (slice.addressType === old.addressType ? [] : [fieldInvalid('addressType', slice.addressType, 'field is immutable')]);
 
 export const endpointSlices = defineKind<EndpointSlice>({
-  group: 'discovery.k8s.io', version: 'v1', kind: 'EndpointSlice', plural: 'endpointslices', namespaced: true, schema: EndpointSliceSchema,
+  group: 'discovery.k8s.io', version: 'v1', kind: 'EndpointSlice', plural: 'endpointslices', namespaced: true, generation: true, schema: EndpointSliceSchema,
   validate: validateEndpointSlice,
   validateUpdate: validateEndpointSliceUpdate,
   columns: [

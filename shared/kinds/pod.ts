@@ -24,7 +24,7 @@ function gracePeriodSeconds(pod: Pod, requested: number | undefined): number {
 }
 
 export const pods = defineKind<Pod>({
-  group: '', version: 'v1', kind: 'Pod', plural: 'pods', shortNames: ['po'], categories: ['all'], namespaced: true, schema: PodSchema,
+  group: '', version: 'v1', kind: 'Pod', plural: 'pods', shortNames: ['po'], categories: ['all'], namespaced: true, generation: true, schema: PodSchema,
   status: true,
   subresources: [
     { name: 'attach', kind: 'PodAttachOptions', verbs: ['create', 'get'] },

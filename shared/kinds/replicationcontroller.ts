@@ -67,7 +67,7 @@ function validateReplicationController({ spec }: ReplicationController): FieldEr
 
 export const replicationControllers = defineKind<ReplicationController>({
   group: '', version: 'v1', kind: 'ReplicationController', plural: 'replicationcontrollers', shortNames: ['rc'], categories: ['all'],
-  namespaced: true, schema: ReplicationControllerSchema,
+  namespaced: true, generation: true, schema: ReplicationControllerSchema,
   status: true,
   scale: {
     replicas: (o) => o.spec.replicas,

@@ -8,24 +8,18 @@ import { DockerRuntime } from '../../agent/runtime/docker.ts';
 import { label } from '../../agent/runtime/labels.ts';
 import { pauseImageName, pauseImageTar } from '../../agent/runtime/pause-image.ts';
 import { systemClock } from '../../shared/clock.ts';
-import { decode } from '../../shared/decode.ts';
-import { pods, type Pod } from '../../shared/kinds/pod.ts';
+import type { Pod } from '../../shared/kinds/pod.ts';
 import type { PodStatus } from '../../shared/kinds/pod-status.ts';
 import { createLog } from '../../shared/log.ts';
 import type { PodReport } from '../../shared/protocol.ts';
+import { podOf } from '../fakes/pod.ts';
 import { FakeState } from '../fakes/state.ts';
 
 export const testImage = 'wherry-test/busybox:1';
 
-/** A pod as the API server would store it: defaulted, with a uid. */
-export function podOf(name: string, spec: object, metadata: object = {}): Pod {
-  const given = { apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace: 'default', uid: randomUUID(), creationTimestamp: '2026-01-02T03:04:05Z', ...metadata }, spec };
-  return decode<Pod>(pods.schema, given, { complete: true }).value;
-}
-
 /** A pod of one container of the test image. */
 export const simplePod = (name: string, container: object = {}, spec: object = {}, metadata: object = {}): Pod =>
-  podOf(name, { containers: [{ name: 'main', image: testImage, command: ['stay'], ...container }], terminationGracePeriodSeconds: 5, ...spec }, metadata);
+  podOf(name, { containers: [{ name: 'main', image: testImage, command: ['stay'], ...container }], terminationGracePeriodSeconds: 5, ...spec }, { uid: randomUUID(), ...metadata });
 
 /** A pod manager on a real engine, whose containers carry an owner label of their own. */
 export class Bench {

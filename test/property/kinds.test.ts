@@ -16,7 +16,7 @@ function orBadRequest<T>(seed: number, make: () => T): T | undefined {
     return make();
   } catch (error) {
     if (error instanceof StatusError && error.code === 400) return undefined;
-    throw new Error(`seed ${seed}: ${(error as Error).stack}`);
+    throw new Error(`seed ${seed}: ${(error as Error).stack}`, { cause: error });
   }
 }
 

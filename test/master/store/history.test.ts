@@ -1,20 +1,29 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Clock } from '../../../shared/clock.ts';
 import { runCompaction, type CompactionOptions } from '../../../master/store/history.ts';
 import { openMemoryStore } from '../../../master/store/memory.ts';
 import { StoreError, type Store } from '../../../master/store/store.ts';
 import { put } from '../../contract/store.ts';
 
-/** Runs the policy under a clock that moves by `everyMs` per round. `play` is called after each; false ends the run. */
+/** Runs the policy under a clock that stands still but between rounds. `play` is called in each; false ends the run. */
 async function run(store: Store, options: CompactionOptions, play: (round: number) => Promise<boolean>): Promise<void> {
   const end = new AbortController();
   let time = 0;
   let round = 0;
-  const wait = async (ms: number): Promise<void> => {
-    if (!(await play(round++))) end.abort();
-    time += ms;
+  const clock: Clock = {
+    now: () => time,
+    monotonic: () => time,
+    after: (ms, resume) => {
+      void play(round++).then((goOn) => {
+        if (!goOn) end.abort();
+        time += ms;
+        resume();
+      });
+      return () => undefined;
+    },
   };
-  await runCompaction(store, { ...options, now: () => time, wait }, end.signal);
+  await runCompaction(store, { ...options, clock }, end.signal);
 }
 
 const test = suite('compaction policy');

@@ -1,0 +1,90 @@
+import type { Node, NodeCondition } from '../shared/kinds/node.ts';
+import { formatBytes } from '../shared/quantity.ts';
+import { toTime } from '../shared/time.ts';
+import type { MachineFacts, Pressure } from './node-facts.ts';
+import type { ImageDetails, RuntimeInfo } from './runtime/runtime.ts';
+
+export interface NodeInput {
+  readonly name: string;
+  readonly kubeletVersion: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly maxPods: number;
+  readonly ips: readonly string[];
+  readonly machine: MachineFacts;
+  /** Undefined while the engine does not answer. */
+  readonly engine: RuntimeInfo | undefined;
+  readonly engineError: string;
+  readonly images: readonly ImageDetails[];
+  readonly pressure: Pressure;
+  /** Last reported; transition times live on from it. */
+  readonly previous: Node | undefined;
+  readonly now: number;
+}
+
+/** What the kubelet sets aside before it calls the rest allocatable: the eviction threshold. */
+const memoryReserveBytes = 100 * 2 ** 20;
+const maxImages = 50;
+
+/** A host as a Node object, worded as the kubelet's setters word it (pkg/kubelet/nodestatus). Pure. */
+export function nodeObject(input: NodeInput): Node {
+  const { name, machine, maxPods, pressure } = input;
+  const capacity = resources(machine.cpus, machine.memoryBytes, pressure.diskBytes, maxPods);
+  const allocatable = resources(machine.cpus, Math.max(0, machine.memoryBytes - memoryReserveBytes), Math.floor(pressure.diskBytes * 0.9), maxPods);
+  return {
+    apiVersion: 'v1', kind: 'Node',
+    metadata: { name, labels: { ...labelsOf(name, machine), ...input.labels } },
+    spec: {},
+    status: {
+      capacity, allocatable, conditions: conditions(input),
+      addresses: [...input.ips.map((address) => ({ type: 'InternalIP', address })), { type: 'Hostname', address: name }],
+      daemonEndpoints: {},
+      nodeInfo: {
+        machineID: machine.machineId, systemUUID: machine.systemUuid, bootID: machine.bootId, kernelVersion: machine.kernelVersion,
+        osImage: machine.osImage, containerRuntimeVersion: input.engine ? `docker://${input.engine.version}` : input.previous?.status.nodeInfo?.containerRuntimeVersion ?? 'docker://unknown',
+        kubeletVersion: input.kubeletVersion, kubeProxyVersion: input.kubeletVersion, operatingSystem: 'linux', architecture: machine.architecture,
+      },
+      images: imagesOf(input.images),
+    },
+  };
+}
+
+function labelsOf(name: string, { architecture }: MachineFacts): Record<string, string> {
+  return {
+    'beta.kubernetes.io/arch': architecture, 'beta.kubernetes.io/os': 'linux',
+    'kubernetes.io/arch': architecture, 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux',
+  };
+}
+
+const resources = (cpus: number, memoryBytes: number, diskBytes: number, pods: number): Record<string, string> => ({
+  cpu: String(cpus), memory: formatKi(memoryBytes), 'ephemeral-storage': formatKi(diskBytes), pods: String(pods),
+});
+
+const formatKi = (bytes: number): string => formatBytes(Math.floor(bytes / 1024) * 1024);
+
+/** The largest first, as the scheduler's image locality cares for those most. */
+function imagesOf(images: readonly ImageDetails[]): { names: string[]; sizeBytes: number }[] {
+  return images.filter((image) => image.tags.length + image.digests.length > 0)
+    .map((image) => ({ names: [...image.digests, ...image.tags].slice(0, 5), sizeBytes: image.sizeBytes }))
+    .sort((a, b) => b.sizeBytes - a.sizeBytes || ((a.names[0] ?? '') < (b.names[0] ?? '') ? -1 : 1))
+    .slice(0, maxImages);
+}
+
+function conditions({ pressure, engine, engineError, previous, now }: NodeInput): NodeCondition[] {
+  const before = new Map(previous?.status.conditions?.map((condition) => [condition.type, condition]));
+  const condition = (type: string, status: boolean, reason: string, message: string): NodeCondition => {
+    const old = before.get(type);
+    const text = status ? 'True' : 'False';
+    const since = old?.status === text ? old.lastTransitionTime : undefined;
+    return { type, status: text, lastTransitionTime: since ?? toTime(now), reason, message };
+  };
+  return [
+    pressure.memory ? condition('MemoryPressure', true, 'KubeletHasInsufficientMemory', 'kubelet has insufficient memory available')
+      : condition('MemoryPressure', false, 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'),
+    pressure.disk ? condition('DiskPressure', true, 'KubeletHasDiskPressure', 'kubelet has disk pressure')
+      : condition('DiskPressure', false, 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'),
+    pressure.pids ? condition('PIDPressure', true, 'KubeletHasInsufficientPID', 'kubelet has insufficient PID available')
+      : condition('PIDPressure', false, 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'),
+    engine ? condition('Ready', true, 'KubeletReady', 'kubelet is posting ready status')
+      : condition('Ready', false, 'KubeletNotReady', engineError),
+  ];
+}

@@ -1,0 +1,99 @@
+import { isDeepStrictEqual } from 'node:util';
+import { sleep, type Clock } from '../shared/clock.ts';
+import type { Node } from '../shared/kinds/node.ts';
+import type { Log } from '../shared/log.ts';
+import { machineFacts, pressure, type MachineFacts, type Pressure } from './node-facts.ts';
+import { nodeObject } from './node-object.ts';
+import type { ImageDetails, Runtime, RuntimeInfo } from './runtime/runtime.ts';
+
+export interface NodeReporterOptions {
+  readonly runtime: Runtime;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly name: string;
+  /** Addresses that the node is reached at, the preferred one first; those of the host's interfaces if absent. */
+  readonly ips?: readonly string[];
+  /** Such as `v1.32.0+wherry.0.1.0`. */
+  readonly kubeletVersion: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Default 110. */
+  readonly maxPods?: number;
+  /** Receives the node object when something in it changed; times of heartbeat are left to the master. */
+  readonly report: (node: Node) => void;
+  /** How often pressure is looked at, and with every sixth time the images. Default 10 s. */
+  readonly periodMs?: number;
+}
+
+/** The Node object of this host, told anew whenever it changes. */
+export class NodeReporter {
+  readonly #options: NodeReporterOptions;
+  #machine: MachineFacts | undefined;
+  #engine: RuntimeInfo | undefined;
+  #engineError = 'container runtime status check may not have completed yet';
+  #images: readonly ImageDetails[] = [];
+  #pressure: Pressure = { memory: false, disk: false, pids: false, diskBytes: 0 };
+  #reported: Node | undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(options: NodeReporterOptions) {
+    this.#options = options;
+  }
+
+  /** What pods are told of the node. Resources are 0 until the machine was looked at. */
+  facts(): { readonly name: string; readonly ips: readonly string[]; readonly cpus: number; readonly memoryBytes: number } {
+    const { name, ips } = this.#options;
+    return { name, ips: ips ?? this.#machine?.ips ?? [], cpus: this.#machine?.cpus ?? 0, memoryBytes: this.#machine?.memoryBytes ?? 0 };
+  }
+
+  /** The engine was found to answer, or not: the pod manager's `engine` callback. */
+  engine(up: boolean): void {
+    if (up === (this.#engine !== undefined)) return;
+    if (!up) this.#engine = undefined;
+    this.#engineError = up ? '' : 'container runtime is down';
+    this.#wake?.();
+  }
+
+  /** Looks at the machine; call it before pods are started, since they are told of it. */
+  async prepare(): Promise<void> {
+    this.#machine ??= await machineFacts();
+  }
+
+  /** Reports at once, then whenever something changed, until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, periodMs = 10_000 } = this.#options;
+    await this.prepare();
+    for (let round = 0; !signal.aborted; round++) {
+      await this.#look(round % 6 === 0);
+      this.#tell();
+      const woken = new AbortController();
+      this.#wake = () => woken.abort();
+      await sleep(clock, periodMs, AbortSignal.any([signal, woken.signal]));
+    }
+  }
+
+  async #look(images: boolean): Promise<void> {
+    const { runtime, log } = this.#options;
+    try {
+      const fresh = this.#engine === undefined;
+      this.#engine ??= await runtime.info();
+      if (images || fresh) this.#images = await runtime.images();
+      this.#pressure = await pressure(await runtime.disk());
+    } catch (error) {
+      log.debug('cannot look at the engine', { error });
+      this.#engine = undefined;
+      this.#engineError = 'container runtime is down';
+    }
+  }
+
+  #tell(): void {
+    const { name, kubeletVersion, labels = {}, maxPods = 110, clock, report } = this.#options;
+    if (!this.#machine) return;
+    const node = nodeObject({
+      name, kubeletVersion, labels, maxPods, ips: this.facts().ips, machine: this.#machine, engine: this.#engine, engineError: this.#engineError,
+      images: this.#images, pressure: this.#pressure, previous: this.#reported, now: clock.now(),
+    });
+    if (isDeepStrictEqual(node, this.#reported)) return;
+    this.#reported = node;
+    report(node);
+  }
+}

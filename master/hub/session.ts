@@ -1,0 +1,301 @@
+import type { ByteStream } from '../../shared/byte-stream.ts';
+import { StreamReset } from '../../shared/byte-stream.ts';
+import { Channel } from '../../shared/channel.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { Log } from '../../shared/log.ts';
+import { controlFrame, decodeMessage, encodeMessage, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload, type StreamRequest } from '../../shared/protocol.ts';
+import type { FrameSocket } from '../../shared/socket.ts';
+import type { Assignments, NodeItems, Resumption } from './assignments.ts';
+import type { Gate } from './gate.ts';
+import { syncFrames } from './service-table.ts';
+
+/** Cluster settings that welcome tells an agent. */
+export interface ClusterSettings {
+  readonly serviceCIDR: string;
+  readonly clusterDomain: string;
+  readonly clusterDNS: string;
+  /** Of this node; `''` while it has none. */
+  readonly podCIDR: string;
+}
+
+export interface SessionOptions {
+  readonly node: string;
+  readonly socket: FrameSocket;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly assignments: Assignments;
+  readonly masterVersion: string;
+  readonly heartbeatMs: number;
+  readonly leaseMs: number;
+  readonly settings: () => ClusterSettings;
+  /** Whether the agent has to report everything anew although it thinks that the master knows. */
+  readonly lacksReports: () => boolean;
+  /** Limits how many agents are sent much at a time. */
+  readonly sending: Gate;
+  readonly reports: ReportHandlers;
+}
+
+/** Where an agent's reports go. A rejection means "not taken, send it again". */
+export interface ReportHandlers {
+  status(node: string, pods: Payload<'status'>['pods']): Promise<void>;
+  node(node: string, object: Payload<'node'>['node']): Promise<void>;
+  events(node: string, events: Payload<'events'>['events']): Promise<void>;
+}
+
+/** Syncs sent and not acknowledged, and bytes not taken by the network, beyond which a session is left behind for a while. */
+const maxUnacknowledged = 32;
+const maxBufferedBytes = 256 * 1024;
+/** Reports waiting to be written, beyond which nothing more is read from the agent. */
+const maxReports = 8;
+
+/**
+ * One agent's connection.
+ *
+ * ```
+ * greeting ──hello──▶ current ◀──────▶ behind      (behind: nothing is sent until the agent has caught up, then it is
+ *     │                  │               │          resumed from what it was last sent, as after a reconnect)
+ *     └──────────────────┴───────────────┴──▶ ended
+ * ```
+ */
+export class Session {
+  readonly node: string;
+  readonly channel: Channel;
+  readonly #options: SessionOptions;
+  readonly #socket: FrameSocket;
+  #hello: Payload<'hello'> | undefined;
+  /** Revision that the agent holds once it has applied all that was sent. */
+  #sent = 0;
+  #acknowledged = 0;
+  #unacknowledged = 0;
+  #behind = true;
+  #sending = false;
+  #expected: { readonly revision: number; readonly items: number } | undefined;
+  #receivedMs: number;
+  #settings = '';
+  #askedMs = -Infinity;
+  #reports = 0;
+  #work: Promise<void> = Promise.resolve();
+  #why: string | undefined;
+  readonly #closed: Promise<void>;
+  #close: () => void = () => {};
+  #wake: (() => void) | undefined;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.node = options.node;
+    this.#socket = options.socket;
+    this.#receivedMs = options.clock.monotonic();
+    this.#closed = new Promise((resolve) => { this.#close = resolve; });
+    this.channel = new Channel({ side: 'master', send: (frame, sent) => this.#send(frame, sent), bufferedBytes: () => options.socket.bufferedBytes });
+  }
+
+  /** Monotonic time of the last sign of life. */
+  get receivedMs(): number {
+    return this.#receivedMs;
+  }
+
+  /** Hello was answered. */
+  get isOpen(): boolean {
+    return this.#hello !== undefined && this.#why === undefined;
+  }
+
+  get revision(): { readonly sent: number; readonly acknowledged: number } {
+    return { sent: this.#sent, acknowledged: this.#acknowledged };
+  }
+
+  /** Serves until the connection is over and the reports that came over it are written. `before` ends first. */
+  async run(before: Promise<void>): Promise<void> {
+    this.#work = before;
+    this.#socket.listen({ frame: (bytes) => this.#frame(bytes), end: (why) => this.#end(why) });
+    await this.#closed;
+    await this.#work;
+  }
+
+  /** Sends what changed: `own` of this node, `shared` frames for every session, which bring it to `revision`. */
+  update(own: NodeItems | undefined, shared: readonly Uint8Array[], revision: number): void {
+    if (!this.isOpen || revision <= this.#sent) return;
+    if (!own && shared.length === 0) return;
+    const full = this.#unacknowledged >= maxUnacknowledged || this.#socket.bufferedBytes > maxBufferedBytes;
+    if (this.#behind || full) { this.#behind = true; return; }
+    const { epoch } = this.#options.assignments;
+    const frames = own ? syncFrames({ epoch, from: this.#sent, revision, removed: own.removed, more: shared.length > 0 }, own.items) : [];
+    for (const frame of [...frames, ...shared]) this.#send(frame);
+    this.#sent = revision;
+    this.#unacknowledged++;
+  }
+
+  /** Tells the agent when its settings changed. */
+  refreshSettings(): void {
+    if (this.isOpen) this.#sendWelcome();
+  }
+
+  /** Asks for everything that the agent has reported before. */
+  askForReports(): void {
+    const now = this.#options.clock.monotonic();
+    if (!this.isOpen || now - this.#askedMs < 5000) return;
+    this.#askedMs = now;
+    this.#control('report', {});
+  }
+
+  /** Opens a stream of the node. @throws StreamReset when there are too many, or the session is over */
+  openStream(request: StreamRequest): ByteStream {
+    if (!this.isOpen) throw new StreamReset(503, `node "${this.node}" is not connected`);
+    const stream = this.channel.open();
+    this.#control('open', { id: stream.id, request });
+    return stream;
+  }
+
+  /** Ends the session, telling the agent why. */
+  bye(reason: string, retry: boolean): void {
+    if (this.#why !== undefined) return;
+    this.#control('bye', { reason, retry });
+    this.#end(reason, true);
+  }
+
+  /** Drops a connection that nothing was heard of for too long. */
+  drop(why: string): void {
+    this.#end(why);
+  }
+
+  readonly #handlers: Handlers<'agent'> = {
+    hello: (hello) => this.#greet(hello),
+    ack: (ack) => this.#acked(ack),
+    resync: ({ reason }) => {
+      this.#options.log.warn('agent asks for a snapshot', { node: this.node, reason });
+      this.#sent = 0;
+      this.#behind = true;
+      this.#catchUp();
+    },
+    status: ({ seq, pods }) => this.#take('statusAck', seq, () => this.#options.reports.status(this.node, pods)),
+    node: ({ seq, node }) => this.#take('nodeAck', seq, () => this.#options.reports.node(this.node, node)),
+    events: ({ seq, events }) => this.#take('eventsAck', seq, () => this.#options.reports.events(this.node, events)),
+    heartbeat: () => this.#control('heartbeatAck', {}),
+  };
+
+  #frame(bytes: Uint8Array): void {
+    if (this.#why !== undefined) return;
+    this.#receivedMs = this.#options.clock.monotonic();
+    try {
+      if (!this.#hello && bytes[0] !== controlFrame) throw new ProtocolError('stream data before hello');
+      if (bytes[0] !== controlFrame) return this.channel.receive(bytes);
+      const message = decodeMessage(bytes, 'agent');
+      if (!this.#hello !== (message.name === 'hello')) throw new ProtocolError(`${message.name} ${this.#hello ? 'in an open session' : 'before hello'}`);
+      (this.#handlers[message.name] as (payload: unknown) => void)(message.payload);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) this.#options.log.error('handling a frame of an agent failed', { node: this.node, error });
+      else this.#options.log.warn('agent broke the protocol', { node: this.node, error });
+      this.bye(error instanceof ProtocolError ? error.message : 'internal error', true);
+    }
+  }
+
+  #greet(hello: Payload<'hello'>): void {
+    const { assignments } = this.#options;
+    if (hello.node !== this.node) return this.bye(`node ${JSON.stringify(hello.node)} came with the certificate of ${JSON.stringify(this.node)}`, false);
+    if (hello.protocol !== protocolVersion) return this.bye(`the agent speaks protocol ${hello.protocol}, this master ${protocolVersion}`, false);
+    if (assignments.revision === 0) return this.bye('the cluster is not set up yet', true);
+    if (hello.epoch === assignments.epoch && hello.revision > assignments.revision) {
+      return this.bye(`the agent holds revision ${hello.revision}, and this master is at ${assignments.revision}: it has lost writes`, true);
+    }
+    this.#hello = hello;
+    this.#sendWelcome();
+    this.#sent = hello.epoch === assignments.epoch ? hello.revision : 0;
+    this.#catchUp();
+    if (hello.epoch !== assignments.epoch || this.#options.lacksReports()) this.askForReports();
+  }
+
+  #sendWelcome(): void {
+    const { assignments, clock, masterVersion, heartbeatMs, leaseMs } = this.#options;
+    const settings = this.#options.settings();
+    if (JSON.stringify(settings) === this.#settings) return;
+    this.#settings = JSON.stringify(settings);
+    this.#control('welcome', { protocol: protocolVersion, masterVersion, epoch: assignments.epoch, nowMs: clock.now(), heartbeatMs, leaseMs, ...settings });
+  }
+
+  #acked({ epoch, revision, items }: Payload<'ack'>): void {
+    if (epoch !== this.#options.assignments.epoch || revision > this.#sent) return;
+    this.#acknowledged = revision;
+    this.#unacknowledged = revision === this.#sent ? 0 : Math.max(0, this.#unacknowledged - 1);
+    const expected = this.#expected;
+    this.#expected = undefined;
+    if (items !== undefined && expected?.revision === revision && expected.items !== items) {
+      this.#options.log.info('agent holds what was removed long ago; sending it everything', { node: this.node, items, expected: expected.items });
+      this.#sent = 0;
+      this.#behind = true;
+    }
+    if (this.#behind) this.#catchUp();
+  }
+
+  /** Brings an agent that missed something up to date, unless that is under way. */
+  #catchUp(): void {
+    if (this.#sending || this.#why !== undefined) return;
+    const { assignments, sending, log } = this.#options;
+    if (this.#sent === assignments.revision) { this.#behind = false; return; }
+    this.#sending = true;
+    const done = sending.run(async () => {
+      if (this.#why !== undefined) return;
+      // All of it is of this moment; what changes while it is being sent makes the session fall behind again.
+      const resumption = assignments.resume(this.node, { epoch: assignments.epoch, revision: this.#sent });
+      await this.#sendAll(resumption);
+    });
+    done.catch((error: unknown) => { log.error('bringing an agent up to date failed', { node: this.node, error }); this.bye('internal error', true); })
+      .finally(() => { this.#sending = false; });
+  }
+
+  async #sendAll({ from, revision, items, removed, expected }: Resumption): Promise<void> {
+    const { assignments } = this.#options;
+    const own = syncFrames({ epoch: assignments.epoch, from, revision, removed: [...removed], more: false }, items);
+    const frames = from === 0 ? [...assignments.services.snapshot(revision), ...own] : own;
+    this.#sent = revision;
+    this.#unacknowledged = 1;
+    this.#behind = false;
+    this.#expected = expected === undefined ? undefined : { revision, items: expected };
+    for (const frame of frames) {
+      this.#behind ||= frames.length > 1;
+      await this.#sendAndWait(frame);
+      if (this.#why !== undefined) return;
+    }
+  }
+
+  /** Resolves when the network has taken the frame, or the session is over. */
+  #sendAndWait(frame: Uint8Array): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+      this.#send(frame, resolve);
+    });
+  }
+
+  /** Has a report written after those before it, and acknowledges it. */
+  #take(ack: 'statusAck' | 'nodeAck' | 'eventsAck', seq: number, write: () => Promise<void>): void {
+    if (++this.#reports === maxReports) this.#socket.pause();
+    this.#work = this.#work.then(async () => {
+      try {
+        if (this.#why === undefined) {
+          await write();
+          this.#control(ack, { seq });
+        }
+      } catch (error) {
+        this.#options.log.warn('a report could not be written; the agent will send it again', { node: this.node, error });
+      }
+      if (this.#reports-- === maxReports) this.#socket.resume();
+    });
+  }
+
+  #control<N extends MessageName>(name: N, payload: Payload<N>): void {
+    this.#send(encodeMessage(name, payload));
+  }
+
+  #send(frame: Uint8Array, sent?: () => void): void {
+    if (this.#why === undefined) this.#socket.send(frame, sent);
+    else sent?.();
+  }
+
+  #end(why: string, gently = false): void {
+    if (this.#why !== undefined) return;
+    this.#why = why;
+    this.channel.close(why.startsWith('node ') ? why : `node "${this.node}" is not connected any more`);
+    if (gently) this.#socket.close();
+    else this.#socket.destroy();
+    this.#wake?.();
+    this.#close();
+  }
+}

@@ -1,0 +1,120 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../shared/clock.ts';
+import { kinds } from '../shared/kinds/index.ts';
+import type { Log } from '../shared/log.ts';
+import { Scope } from '../shared/scope.ts';
+import { kubernetesVersion, version } from '../shared/version.ts';
+import { basicAuthorizer, type Authorizer } from './api/authorize.ts';
+import { createApiServer } from './api/server.ts';
+import { addressIn, type MasterConfig } from './config.ts';
+import { runControllers } from './controllers/controller.ts';
+import { controllers } from './controllers/index.ts';
+import { kubeconfig, openPki, writeDurably, type Pki } from './pki.ts';
+import { EventRecorder } from './registry/events.ts';
+import { NodeAllocator, ServiceAllocator } from './registry/ipam.ts';
+import { Registry } from './registry/registry.ts';
+import { createJoinToken } from './registry/token.ts';
+import { runCompaction } from './store/history.ts';
+import { openLmdbStore } from './store/lmdb.ts';
+import { tokenRoutes, tokenText } from './token-routes.ts';
+import { StaticTokens } from './tokens.ts';
+
+export interface MasterOptions {
+  readonly config: MasterConfig;
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly log: Log;
+  /** Called once the API answers and the controllers work. */
+  readonly onReady: (ready: Ready) => void;
+}
+
+export interface Ready {
+  /** `https://…`, as agents and kubectl reach it. */
+  readonly url: string;
+  /** Path of the administrator's kubeconfig. */
+  readonly kubeconfig: string;
+  /** Makes a token that lets an agent join. */
+  joinToken(description: string, ttlMs: number): Promise<string>;
+}
+
+/** How long changes are kept for watches and agents that were away. */
+const historyMs = 3600_000;
+
+/** Paths that an agent without credentials needs to get some. */
+const enrolmentPaths = ['/agent/v1/ca', '/agent/v1/enrol'];
+
+/**
+ * Runs a master until `signal` aborts. The one place that constructs its parts.
+ * @throws Error with a line for the user when the data directory, the port or the key material cannot be used
+ */
+export async function runMaster(options: MasterOptions, signal: AbortSignal): Promise<void> {
+  const { config, clock, random, log } = options;
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  const kubernetesServiceIP = addressIn(config.serviceCidr, 1);
+  const pki = await openPki(join(config.dataDir, 'pki'), serverNames(config, kubernetesServiceIP));
+  const store = await openLmdbStore({ directory: join(config.dataDir, 'store') });
+  const allocators = [
+    new ServiceAllocator({ store, clock, random, serviceCIDR: config.serviceCidr.text, nodePorts: [config.nodePorts.first, config.nodePorts.last] }),
+    new NodeAllocator({ store, clock, clusterCIDR: config.clusterCidr.text }),
+  ];
+  const registry = new Registry({ store, clock, random, kinds, allocators });
+  const recorder = new EventRecorder({ registry, clock, log: log.named('events') });
+  let ready = false;
+  const server = createApiServer({
+    registry, clock, random, log: log.named('api'), host: config.bindAddress, port: config.port,
+    tls: { key: pki.server.key, cert: pki.server.certificate, ca: pki.authority.certificate },
+    advertise: `${config.advertiseAddress}:${config.port}`,
+    version: { ...kubernetesVersion, gitCommit: '', gitTreeState: 'clean', buildDate: '1970-01-01T00:00:00Z', goVersion: '', compiler: `node ${process.version}`, platform: `${process.platform}/${process.arch}` },
+    authorizer: withOpenPaths(basicAuthorizer, enrolmentPaths),
+    tokens: await StaticTokens.open(config.dataDir),
+    routes: tokenRoutes({ registry, clock, authorityHash: pki.authorityHash }),
+    healthChecks: [{ name: 'controllers', check: () => (ready ? undefined : 'controllers have not started') }],
+  });
+  const port = await server.listen();
+  const url = `https://${config.advertiseAddress}:${port}`;
+  const scope = new Scope(signal);
+  scope.start((stop) => server.run(stop));
+  scope.start((stop) => recorder.run(stop));
+  scope.start((stop) => runCompaction(store, { keepMs: historyMs, onError: (error) => log.error('compaction', { error }) }, stop));
+  scope.start((stop) => runControllers(controllers(), {
+    registry, recorder, clock, log: log.named('controllers'), random,
+    settings: {
+      apiServerAddress: config.advertiseAddress, apiServerPort: port, kubernetesServiceIP, caCertificate: pki.authority.certificate,
+      nodeMonitorGraceMs: config.nodeMonitorGraceMs, eventTtlMs: config.eventTtlMs,
+    },
+    onStarted: () => { ready = true; },
+  }, stop));
+  const path = await writeKubeconfig(config, pki, url);
+  log.info('started', { version, url, dataDir: config.dataDir, revision: store.revision });
+  options.onReady({
+    url, kubeconfig: path,
+    joinToken: async (description, ttlMs) => tokenText(await createJoinToken(registry, clock, { ttlMs, description }), pki.authorityHash),
+  });
+  try {
+    await scope.wait();
+  } finally {
+    await store.close();
+  }
+}
+
+async function writeKubeconfig(config: MasterConfig, pki: Pki, url: string): Promise<string> {
+  const path = join(config.dataDir, 'admin.kubeconfig');
+  await writeDurably(path, kubeconfig(pki, url), 0o600);
+  return path;
+}
+
+/** Every name under which clients may call the master. */
+function serverNames(config: MasterConfig, kubernetesServiceIP: string): string[] {
+  const service = ['kubernetes', 'kubernetes.default', 'kubernetes.default.svc', `kubernetes.default.svc.${config.clusterDomain}`];
+  return [...new Set(['localhost', '127.0.0.1', config.advertiseAddress, ...(config.bindAddress === '0.0.0.0' ? [] : [config.bindAddress]), kubernetesServiceIP, ...service, ...config.tlsSan])];
+}
+
+/** The same rules, but that anybody may use some paths. */
+function withOpenPaths(authorizer: Authorizer, paths: readonly string[]): Authorizer {
+  return {
+    ...authorizer,
+    authorize: (access) => (!access.resource && paths.includes(access.path) ? { allowed: true } : authorizer.authorize(access)),
+  };
+}

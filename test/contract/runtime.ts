@@ -1,0 +1,166 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { RuntimeError, type CreateOptions, type Runtime, type RuntimeEvent } from '../../agent/runtime/runtime.ts';
+
+export interface RuntimeCase {
+  readonly make: () => Promise<Runtime>;
+  /** An image that is at hand, whose command `stay` runs until it is stopped. */
+  readonly image: string;
+  /** Unique to this run: label value and name prefix. */
+  readonly owner: string;
+  /** Whether containers really run commands, write logs and exit by themselves. */
+  readonly real: boolean;
+}
+
+const key = 'io.wherry.contract';
+
+/** What every {@link Runtime} has to do. */
+export function runtimeContract(name: string, given: RuntimeCase): void {
+  const test = suite(`runtime contract: ${name}`);
+  let runtime: Runtime;
+  let count = 0;
+  const options = (more: Partial<CreateOptions> = {}): CreateOptions =>
+    ({ Image: given.image, Entrypoint: ['stay'], Labels: { [key]: given.owner }, HostConfig: { NetworkMode: 'none' }, ...more });
+  const create = (more?: Partial<CreateOptions>): Promise<string> => runtime.create(`${given.owner}-${count++}`, options(more));
+  const fault = async (run: Promise<unknown>): Promise<string> => {
+    try {
+      await run;
+    } catch (error) {
+      assert.instance(error, RuntimeError);
+      return (error as RuntimeError).fault;
+    }
+    return 'none';
+  };
+
+  test.before(async () => { runtime = await given.make(); });
+  test.after(async () => { for (const { id } of await runtime.containers(key, given.owner)) await runtime.remove(id); });
+
+  test('a container is created, started, stopped and removed, and is listed by its label all the while', async () => {
+    const id = await create();
+    assert.equal((await runtime.inspect(id))?.state, 'created');
+    await runtime.start(id);
+    await runtime.start(id);
+    const running = await runtime.inspect(id);
+    assert.is(running?.state, 'running');
+    assert.ok(running!.startedMs >= running!.createdMs);
+    assert.is(running!.finishedMs, 0);
+    assert.equal((await runtime.containers(key, given.owner)).map((c) => [c.id, c.state, c.labels[key]]), [[id, 'running', given.owner]]);
+    await runtime.stop(id, 5);
+    const ended = await runtime.inspect(id);
+    assert.is(ended?.state, 'exited');
+    assert.ok(ended!.finishedMs >= ended!.startedMs);
+    await runtime.remove(id);
+    assert.is(await runtime.inspect(id), undefined);
+    assert.equal(await runtime.containers(key, given.owner), []);
+  });
+
+  test('what is done already, or concerns nothing, is no error', async () => {
+    const id = await create();
+    await runtime.kill(id, 'SIGTERM');
+    await runtime.stop(id, 0);
+    await runtime.remove(id);
+    await runtime.remove(id);
+    await runtime.stop(id, 0);
+    await runtime.kill(id, 'SIGKILL');
+    assert.is(await runtime.image(`${given.owner}/nothing:1`), undefined);
+  });
+
+  test('refusals say what kind they are', async () => {
+    assert.is(await fault(create({ Image: `${given.owner}/nothing:1` })), 'notFound');
+    const id = await create();
+    const taken = (await runtime.inspect(id))!.name;
+    assert.is(await fault(runtime.create(taken, options())), 'conflict');
+    assert.is(await fault(runtime.start(`${given.owner}-none`)), 'notFound');
+    await runtime.remove(id);
+  });
+
+  test('events of labelled containers arrive in order', async () => {
+    const abort = new AbortController();
+    const events = await runtime.events(key, abort.signal);
+    const seen: RuntimeEvent['type'][] = [];
+    const id = await create();
+    const reading = (async () => {
+      for await (const event of events) {
+        if (event.id === id && event.labels[key] === given.owner) seen.push(event.type);
+        if (event.id === id && event.type === 'destroy') abort.abort();
+      }
+    })();
+    await runtime.start(id);
+    await runtime.kill(id, 'SIGKILL');
+    await runtime.remove(id);
+    await reading;
+    assert.equal(seen, ['start', 'die', 'destroy']);
+  });
+
+  test('stats of what runs, and of nothing else', async () => {
+    const id = await create();
+    assert.is(await runtime.stats(id), undefined);
+    await runtime.start(id);
+    assert.ok((await runtime.stats(id))!.memoryBytes > 0);
+    await runtime.remove(id);
+  });
+
+  test('the engine tells of itself', async () => {
+    const info = await runtime.info();
+    assert.ok(info.version && info.cpus > 0 && info.memoryBytes > 0);
+    const disk = await runtime.disk();
+    assert.ok(disk.capacityBytes > 0 && disk.availableBytes <= disk.capacityBytes);
+    assert.ok((await runtime.images()).some((image) => image.tags.includes(given.image)));
+  });
+
+  if (given.real) realTests(test, () => runtime, create);
+  test.run();
+}
+
+async function text(chunks: AsyncIterable<Uint8Array>): Promise<string> {
+  const all: Uint8Array[] = [];
+  for await (const chunk of chunks) all.push(chunk);
+  return Buffer.concat(all).toString();
+}
+
+function realTests(test: ReturnType<typeof suite>, runtime: () => Runtime, create: (more?: Partial<CreateOptions>) => Promise<string>): void {
+  const never = new AbortController().signal;
+
+  test('a command that ends leaves its exit code and its log', async () => {
+    const id = await create({ Entrypoint: ['sh', '-c', 'echo one; echo two >&2; sleep 0.2; echo three; exit 7'] });
+    await runtime().start(id);
+    assert.is((await text(runtime().logs(id, { follow: true, timestamps: false, signal: never }))).split('\n').length, 4);
+    const details = await runtime().inspect(id);
+    assert.is(details?.exitCode, 7);
+    assert.is(await text(runtime().logs(id, { follow: false, timestamps: false, tailLines: 1, signal: never })), 'three\n');
+    assert.match(await text(runtime().logs(id, { follow: false, timestamps: true, tailLines: 1, signal: never })), /^\d{4}-\d\d-\d\dT[\d:]+\.\d+Z three\n$/);
+    await runtime().remove(id);
+  });
+
+  test('a followed log ends when it is given up', async () => {
+    const id = await create({ Entrypoint: ['sh', '-c', 'echo begun; exec stay'] });
+    await runtime().start(id);
+    const abort = new AbortController();
+    for await (const chunk of runtime().logs(id, { follow: true, timestamps: false, signal: abort.signal })) {
+      assert.is(Buffer.from(chunk).toString(), 'begun\n');
+      abort.abort();
+    }
+    await runtime().remove(id);
+  });
+
+  test('exec gives output and exit code, and gives up in time', async () => {
+    const id = await create();
+    await runtime().start(id);
+    assert.equal(await runtime().exec(id, ['sh', '-c', 'echo hi; exit 3'], 5000), { exitCode: 3, output: 'hi\n', timedOut: false });
+    assert.is((await runtime().exec(id, ['sleep', '30'], 200)).timedOut, true);
+    await runtime().remove(id);
+  });
+
+  test('a command that does not exist leaves a container that says why', async () => {
+    const id = await create({ Entrypoint: ['/no/such/thing'] });
+    await runtime().start(id).then(() => assert.unreachable(), (error: Error) => assert.match(error.message, /no such file/));
+    const details = await runtime().inspect(id);
+    assert.ok(details!.exitCode > 0);
+    assert.match(details!.error, /no such file/);
+    await runtime().remove(id);
+  });
+
+  test('an image that no registry has fails to pull', async () => {
+    await runtime().pull('127.0.0.1:1/none:1', undefined, never).then(() => assert.unreachable(), (error: Error) => assert.instance(error, RuntimeError));
+  });
+}
