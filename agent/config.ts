@@ -26,8 +26,8 @@ export interface AgentConfig {
   readonly nodeIP: string;
   readonly nodeLabels: Readonly<Record<string, string>>;
   readonly dataDir: string;
-  /** Path of the engine's socket. */
-  readonly dockerSocket: string;
+  /** `unix:///…`: the engine's socket. */
+  readonly dockerHost: string;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -47,7 +47,7 @@ export function readAgentConfig(options: unknown): AgentConfig {
     master: given.master?.replace(/^wss:/, 'https:').replace(/\/$/, ''), token: given.token,
     nodeName: given.nodeName ?? hostname().toLowerCase(), nodeIP: given.nodeIp ?? hostAddress(),
     nodeLabels: readLabels(given.nodeLabels ?? ''), dataDir: resolve(given.dataDir),
-    dockerSocket: given.dockerHost.replace(/^unix:\/\//, ''), logLevel: given.logLevel,
+    dockerHost: given.dockerHost.startsWith('/') ? `unix://${given.dockerHost}` : given.dockerHost, logLevel: given.logLevel,
   };
 }
 

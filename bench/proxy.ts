@@ -2,7 +2,8 @@
  * The service proxy against haproxy in TCP mode (one thread), in turns: `proxy.bulk` (Gb/s of one stream),
  * `proxy.keepalive` (HTTP requests/s over 50 kept connections), `proxy.connect` (new connections/s with one request
  * each), `proxy.idle_conn` (KB of resident memory per idle proxied connection). Claims to run are the arguments; all by
- * default. Prints one JSON line per claim, medians of `rounds` turns. Needs root once, to install haproxy and wrk.
+ * default. Prints one JSON line per claim, medians of `rounds` turns. Clients and proxies share a namespace, the
+ * backends are in another, as pods are. Needs root: for the namespace, and to install haproxy and wrk when missing.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -23,7 +24,11 @@ import { createLog } from '../shared/log.ts';
 const rounds = 3;
 const seconds = 4;
 const idleConnections = 4_000;
-const host = '127.0.5.1';
+const netns = `wherry-bench${process.pid % 10_000}`;
+/** The proxies' side and the backends' side of the link between the namespaces. */
+const host = '10.78.0.1';
+const backendHost = '10.78.0.2';
+const inside = [`--net=/run/netns/${netns}`];
 /** Where each kind of traffic is served, and offset to where the proxies listen for it. */
 const ports = { http: 20_080, bulk: 20_081, idle: 20_082 };
 type Kind = keyof typeof ports;
@@ -51,13 +56,15 @@ async function main(names: readonly string[]): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'wherry-bench-'));
   const children: ChildProcess[] = [];
   try {
-    children.push(await start(process.execPath, [self, '--backends'], true), startHaproxy(dir, 'web', httpBackend()));
+    makeNamespace();
+    children.push(await start('nsenter', [...inside, process.execPath, self, '--backends']), startHaproxy(dir, 'web', httpBackend(), ['nsenter', ...inside]));
     for (const name of names.length > 0 ? names : Object.keys(claims)) {
       const claim = claims[name];
       if (claim) console.log(JSON.stringify({ claim: name, ...(await compare(claim, dir)) }));
     }
   } finally {
     for (const child of children) child.kill('SIGKILL');
+    execFileSync('ip', ['netns', 'del', netns]);
     rmSync(dir, { recursive: true });
   }
 }
@@ -67,7 +74,7 @@ async function compare(claim: Claim, dir: string): Promise<{ value: number; unit
   const found: Record<ProxyName, number[]> = { haproxy: [], wherry: [] };
   for (let round = 0; round < rounds; round++) {
     for (const name of ['haproxy', 'wherry'] as const) {
-      const child = name === 'haproxy' ? startHaproxy(dir, 'tcp', tcpProxy()) : await start(process.execPath, [self, '--serve'], true);
+      const child = name === 'haproxy' ? startHaproxy(dir, 'tcp', tcpProxy()) : await start(process.execPath, [self, '--serve']);
       const port = ports[claim.kind] + proxies[name];
       await reachable(port);
       found[name].push(await claim.measure(port, child.pid!));
@@ -134,7 +141,7 @@ async function serve(): Promise<void> {
   const tcp = await chooseTcpEngine({ clock: systemClock, log });
   const proxy = createProxy({ clock: systemClock, log, random: Math.random, tcp });
   proxy.apply(Object.entries(ports).map(([kind, port]): Listener => ({
-    protocol: 'TCP', address: host, port: port + proxies.wherry, service: `bench/${kind}:${kind}`, affinitySeconds: 0, backends: [{ address: host, port }],
+    protocol: 'TCP', address: host, port: port + proxies.wherry, service: `bench/${kind}:${kind}`, affinitySeconds: 0, backends: [{ address: backendHost, port }],
   })));
   await proxy.settled();
   console.log('ready');
@@ -148,8 +155,8 @@ function backends(): void {
     const more = (): void => { while (!socket.destroyed && socket.write(chunk)); };
     socket.on('error', () => {}).on('drain', more);
     more();
-  }).listen(ports.bulk, host);
-  createServer((socket) => { socket.on('error', () => {}).on('data', () => socket.write('hello')); }).listen(ports.idle, host, 4_096, () => console.log('ready'));
+  }).listen(ports.bulk, backendHost);
+  createServer((socket) => { socket.on('error', () => {}).on('data', () => socket.write('hello')); }).listen(ports.idle, backendHost, 4_096, () => console.log('ready'));
 }
 
 function haproxyHead(mode: string): string {
@@ -157,23 +164,25 @@ function haproxyHead(mode: string): string {
 }
 
 function httpBackend(): string {
-  return `${haproxyHead('http')}frontend web\n  bind ${host}:${ports.http}\n  http-request return status 200 content-type text/plain string ok\n`;
+  return `${haproxyHead('http')}frontend web\n  bind ${backendHost}:${ports.http}\n  http-request return status 200 content-type text/plain string ok\n`;
 }
 
 function tcpProxy(): string {
   return haproxyHead('tcp') + Object.entries(ports).map(([kind, port]) =>
-    `listen ${kind}\n  bind ${host}:${port + proxies.haproxy}\n  server one ${host}:${port}\n`).join('');
+    `listen ${kind}\n  bind ${host}:${port + proxies.haproxy}\n  server one ${backendHost}:${port}\n`).join('');
 }
 
-function startHaproxy(dir: string, name: string, config: string): ChildProcess {
+function startHaproxy(dir: string, name: string, config: string, within: readonly string[] = []): ChildProcess {
   const file = join(dir, `${name}.cfg`);
   writeFileSync(file, config);
-  return spawn('haproxy', ['-db', '-q', '-f', file], { stdio: 'inherit' });
+  const [command, ...args] = [...within, 'haproxy', '-db', '-q', '-f', file];
+  return spawn(command!, args, { stdio: 'inherit' });
 }
 
-async function start(command: string, args: readonly string[], ready: boolean): Promise<ChildProcess> {
+/** Resolves when the program has printed a line. */
+async function start(command: string, args: readonly string[]): Promise<ChildProcess> {
   const child = spawn(command, [...args], { stdio: ['ignore', 'pipe', 'inherit'] });
-  if (ready) await once(createInterface(child.stdout), 'line');
+  await once(createInterface(child.stdout), 'line');
   return child;
 }
 
@@ -186,6 +195,17 @@ async function reachable(port: number): Promise<void> {
     await pause(20);
   }
   throw new Error(`nothing listens on ${host}:${port}`);
+}
+
+function makeNamespace(): void {
+  const ip = (text: string): void => { execFileSync('ip', text.split(' ')); };
+  ip(`netns add ${netns}`);
+  ip(`link add ${netns.slice(-12)} type veth peer name v0 netns ${netns}`);
+  ip(`addr add ${host}/24 dev ${netns.slice(-12)}`);
+  ip(`link set ${netns.slice(-12)} up`);
+  ip(`-n ${netns} addr add ${backendHost}/24 dev v0`);
+  ip(`-n ${netns} link set v0 up`);
+  ip(`-n ${netns} link set lo up`);
 }
 
 function install(name: string): void {

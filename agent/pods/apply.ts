@@ -1,7 +1,7 @@
 import type { Container } from '../../shared/kinds/container.ts';
 import { containerOptions, effectiveSecurity, sandboxOptions } from '../runtime/docker-spec.ts';
 import { containerName, sandboxName } from '../runtime/labels.ts';
-import { RuntimeError, type CreateOptions, type ImageDetails } from '../runtime/runtime.ts';
+import { RuntimeError, type ContainerDetails, type CreateOptions, type ImageDetails } from '../runtime/runtime.ts';
 import { VolumeError } from '../volumes/index.ts';
 import { ensureImage } from './apply-image.ts';
 import { stop } from './apply-stop.ts';
@@ -12,7 +12,7 @@ import type { Step } from './plan.ts';
 import type { PodState } from './pod-state.ts';
 import { check } from './probes.ts';
 import { podName } from './status.ts';
-import { sandboxOf, slots } from './view.ts';
+import { sandboxOf, slots, viewOf } from './view.ts';
 
 type Handlers = { readonly [T in Step['type']]: (state: PodState, step: Extract<Step, { type: T }>, signal: AbortSignal) => Promise<void> };
 
@@ -93,12 +93,17 @@ async function createSandbox(state: PodState, step: { readonly attempt: number }
   }
 }
 
+const created: ContainerDetails = {
+  id: '', name: '', labels: {}, state: 'created', image: '', imageId: '', createdMs: 0, startedMs: 0, finishedMs: 0, exitCode: 0, oomKilled: false, error: '', ips: [], tty: false,
+};
+
 /** Makes a container and takes note of it. One of this name may be there from an agent that died: it is found and looked at. */
 async function create1(state: PodState, container: string, attempt: number, options: CreateOptions): Promise<string> {
   const name = containerName(container, identity(state), attempt);
   try {
     const id = await state.context.runtime.create(name, options);
-    await observe(state, id);
+    // What an inspection would tell is known: it would cost the engine more than the agent, many pods at once.
+    state.views.set(id, viewOf({ ...created, id, name, labels: options.Labels, image: options.Image, createdMs: state.context.clock.now() }));
     return id;
   } catch (error) {
     if (!(error instanceof RuntimeError) || error.fault !== 'conflict') throw error;

@@ -51,6 +51,7 @@ const restMs = 120_000;
 export class Images {
   readonly #options: ImagesOptions;
   readonly #pulls = new Map<string, Promise<void>>();
+  readonly #looks = new Map<string, Promise<ImageDetails | undefined>>();
   readonly #silentUntil = new Map<string, number>();
   readonly #usedMs = new Map<string, number>();
 
@@ -67,7 +68,7 @@ export class Images {
       throw new ImageError('InvalidImageName', `Failed to apply default image tag "${name}": couldn't parse image name "${name}": invalid reference format`);
     }
     const began = this.#options.clock.monotonic();
-    const present = await this.#options.runtime.image(name);
+    const present = await this.#look(name);
     if (present && policy !== 'Always') return this.#use(present, 'node', began);
     if (policy === 'Never') throw new ImageError('ErrImageNeverPull', `Container image "${name}" is not present with pull policy of Never`);
     if (present && (this.#silentUntil.get(registryOf(name)) ?? 0) > began) return { ...this.#use(present, 'node', began), instead: `registry ${registryOf(name)} did not answer lately` };
@@ -88,6 +89,15 @@ export class Images {
   /** When an image was last given to a container, ms since 1970; 0 for not since the agent started. */
   lastUsedMs(id: string): number {
     return this.#usedMs.get(id) ?? 0;
+  }
+
+  /** One look for all pods that ask at the same time. */
+  #look(name: string): Promise<ImageDetails | undefined> {
+    const known = this.#looks.get(name);
+    if (known) return known;
+    const look = this.#options.runtime.image(name).finally(() => this.#looks.delete(name));
+    this.#looks.set(name, look);
+    return look;
   }
 
   #use(image: ImageDetails, from: Obtained['from'], began: number): Obtained {

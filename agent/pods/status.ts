@@ -17,6 +17,8 @@ export interface StatusInput {
   /** Why a container is not being made, by name: image and configuration errors. */
   readonly waiting: ReadonlyMap<string, Failure>;
   readonly probes: ReadonlyMap<string, ProbeView>;
+  /** Containers, by id, whose place another is to take. */
+  readonly replacing: ReadonlySet<string>;
   readonly failure: Failure | undefined;
   /** The pod is ending for good: it keeps its phase until all has ended, and is not started again. */
   readonly ending: boolean;
@@ -104,6 +106,7 @@ function endedState(slot: Slot, view: ContainerView, input: StatusInput, lastSta
   const end: ContainerState = { terminated: terminated(view) };
   const next = afterEnd(view, policyOf(input.pod, slot.role), input.now);
   const over = input.ending || next.kind === 'done';
+  if (input.replacing.has(view.id) && !input.ending) return { state: waitingState(slot, input, true), lastState: end };
   if (over) return { state: end, lastState };
   if (input.waiting.has(slot.container.name)) return { state: waitingState(slot, input, true), lastState: end };
   if (next.kind === 'wait') {

@@ -207,7 +207,7 @@ export class PodWorker {
     const now = clock.now();
     const ending = this.#ending() !== undefined || this.#finished(now);
     const status = podStatus({
-      pod: this.pod, views: this.views, now, hostIPs: node().ips, waiting: state.waiting, probes: state.probes.views, failure: state.failure, ending, previous: state.status,
+      pod: this.pod, views: this.views, now, hostIPs: node().ips, waiting: state.waiting, probes: state.probes.views, replacing: state.replacing, failure: state.failure, ending, previous: state.status,
     });
     this.#tellBackoff(now);
     if (isDeepStrictEqual(status, this.#reported) && gone === this.#goneReported) return;

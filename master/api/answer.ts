@@ -33,7 +33,7 @@ function warningText(text: string): string {
 export function sendBytes(x: Exchange, code: number, bytes: Uint8Array): void {
   if (bytes.length > BodyStream.compressFrom && BodyStream.compresses(x)) return sendLarge(x, code, bytes);
   const yaml = wantsYaml(x);
-  const body = yaml ? Buffer.from(stringify(JSON.parse(Buffer.from(bytes).toString()))) : bytes;
+  const body = yaml ? Buffer.from(stringify(JSON.parse(Buffer.from(bytes).toString()), { version: '1.1' })) : bytes;
   const headers = answerHeaders(x, yaml ? 'application/yaml' : 'application/json');
   headers.push('Content-Length', String(body.length));
   x.res.writeHead(code, headers);

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { parseAllDocuments } from 'yaml';
 import { badRequest, timeout, tooLarge, unsupportedMediaType } from '../../shared/status.ts';
+import { decodeProtobuf, protobufType } from './protobuf.ts';
 import { duplicateKeys, jsonProblem } from './json.ts';
 
 /** Largest request body taken, as apiserver's `MaxRequestBodyBytes`. */
@@ -46,13 +47,14 @@ export function mediaType(req: IncomingMessage): string {
 
 /**
  * Parses the body of an object or of options. `what` names the Go type for the message.
- * @throws StatusError 415 for other media types than JSON and YAML, 400 for what cannot be parsed
+ * @throws StatusError 415 for other media types than JSON, YAML and protobuf, 400 for what cannot be parsed
  */
 export function parseBody(media: string, bytes: Buffer, what: string): Body {
-  if (media !== 'application/json' && media !== 'application/yaml') {
-    throw unsupportedMediaType('the body of the request was in an unknown format - accepted media types include: application/json, application/yaml');
+  if (media !== 'application/json' && media !== 'application/yaml' && media !== protobufType) {
+    throw unsupportedMediaType(`the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, ${protobufType}`);
   }
   if (bytes.length === 0) return { bytes, value: undefined, strict: () => [] };
+  if (media === protobufType) return parseProtobuf(bytes, what);
   // As the apiserver, which looks at the bytes too: YAML is a superset of JSON.
   return media === 'application/yaml' && bytes[0] !== 0x7b ? parseYaml(bytes, what) : parseJson(bytes, what);
 }
@@ -66,6 +68,14 @@ function parseJson(bytes: Buffer, what: string): Body {
     throw unrecognized(what, `couldn't get version/kind; json parse error: ${jsonProblem(text) ?? 'invalid JSON'}`, bytes);
   }
   return { bytes, value, strict: () => duplicateKeys(text, value).map((path) => `duplicate field ${JSON.stringify(path)}`) };
+}
+
+function parseProtobuf(bytes: Buffer, what: string): Body {
+  try {
+    return { bytes, value: decodeProtobuf(bytes), strict: () => [] };
+  } catch (error) {
+    throw unrecognized(what, (error as Error).message, bytes);
+  }
 }
 
 function parseYaml(bytes: Buffer, what: string): Body {

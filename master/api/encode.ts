@@ -77,15 +77,18 @@ export function bookmark(kind: string, apiVersion: string, resourceVersion: stri
   return Buffer.from(JSON.stringify({ kind, apiVersion, metadata: { resourceVersion, creationTimestamp: null, ...(annotations ? { annotations } : {}) } }));
 }
 
+/** Go's YAML libraries read 1.1: `yes` and times must be quoted. */
+const yaml11 = { version: '1.1' } as const;
+
 /** Lists in YAML, item by item; everything else is converted as a whole when it is sent. */
 function yamlLists(plain: Encoder): Encoder {
   return {
     ...plain,
     open: (meta) => {
       const { kind, apiVersion, metadata } = JSON.parse(`${plain.open(meta).toString()}]}`) as Record<string, unknown>;
-      return Buffer.from(`${stringify({ kind, apiVersion, metadata })}items:\n`);
+      return Buffer.from(`${stringify({ kind, apiVersion, metadata }, yaml11)}items:\n`);
     },
-    item: ({ object }) => Buffer.from(`- ${stringify(object).trimEnd().replaceAll('\n', '\n  ')}\n`),
+    item: ({ object }) => Buffer.from(`- ${stringify(object, yaml11).trimEnd().replaceAll('\n', '\n  ')}\n`),
     separator: Buffer.alloc(0), close: Buffer.alloc(0), listType: 'application/yaml',
   };
 }

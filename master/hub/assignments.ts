@@ -135,13 +135,13 @@ export class Assignments {
 
   #apply(change: KindChange, loadedAt: number): void {
     const before = change.revision <= loadedAt;
-    switch (change.kind.kind) {
-      case services.kind: case endpointSlices.kind:
+    switch (change.kind.prefix) {
+      case services.prefix: case endpointSlices.prefix:
         if (!before) this.services.apply(change);
         else if (change.type === 'DELETED') this.services.removedBefore(change);
         break;
-      case pods.kind: this.#applyPod(change, before); break;
-      case configMaps.kind: case secrets.kind:
+      case pods.prefix: this.#applyPod(change, before); break;
+      case configMaps.prefix: case secrets.prefix:
         if (!before || change.type === 'DELETED') this.#applyDependency(change);
         break;
     }
@@ -168,7 +168,7 @@ export class Assignments {
   }
 
   #applyDependency(change: KindChange): void {
-    const key: DependencyKey = `${change.kind.kind === secrets.kind ? 'secret' : 'configMap'}/${change.namespace}/${change.name}`;
+    const key: DependencyKey = `${change.kind.prefix === secrets.prefix ? 'secret' : 'configMap'}/${change.namespace}/${change.name}`;
     for (const node of this.#users.get(key)?.keys() ?? []) {
       if (change.type === 'DELETED') this.#node(node).tombstones.add(key, change.revision);
       else this.#node(node).tombstones.delete(key);

@@ -40,8 +40,8 @@ export class ServiceTable {
       let count = 0;
       for (const entry of registry.store.range(kind.prefix)) {
         const { object } = registry.wrap<Service | EndpointSlice>(entry);
-        const item = itemOf(kind.kind, object, entry.revision);
-        if (item) this.#entries.set(keyOf(kind.kind, object.metadata.namespace ?? '', object.metadata.name ?? ''), { revision: entry.revision, packed: packItem(item) });
+        const item = itemOf(kind.prefix, object, entry.revision);
+        if (item) this.#entries.set(keyOf(kind.prefix, object.metadata.namespace ?? '', object.metadata.name ?? ''), { revision: entry.revision, packed: packItem(item) });
         if (++count % 256 === 0) await pause();
       }
     }
@@ -49,10 +49,10 @@ export class ServiceTable {
 
   /** Takes a change of a service or slice; returns false for one that was already seen. */
   apply(change: KindChange): boolean {
-    const key = keyOf(change.kind.kind, change.namespace, change.name);
+    const key = keyOf(change.kind.prefix, change.namespace, change.name);
     const known = this.#entries.get(key);
     if (known && known.revision >= change.revision) return false;
-    const after = change.type === 'DELETED' ? undefined : itemOf(change.kind.kind, change.object, change.revision);
+    const after = change.type === 'DELETED' ? undefined : itemOf(change.kind.prefix, change.object, change.revision);
     if (!known && !after) return false;
     this.#snapshot = undefined;
     const pending = this.#pending.get(key);
@@ -70,7 +70,7 @@ export class ServiceTable {
 
   /** Remembers a removal from before this table was loaded. */
   removedBefore(change: KindChange): void {
-    const key = keyOf(change.kind.kind, change.namespace, change.name);
+    const key = keyOf(change.kind.prefix, change.namespace, change.name);
     if (!this.#entries.has(key)) this.#tombstones.add(key, change.revision);
   }
 
@@ -126,14 +126,14 @@ export function syncFrames(head: { epoch: string; from: number; revision: number
   return [...frames, encodeSync(head, part)];
 }
 
-const keyOf = (kind: string, namespace: string, name: string): string => `${kind === services.kind ? 'service' : 'endpoints'}/${namespace}/${name}`;
+const keyOf = (prefix: string, namespace: string, name: string): string => `${prefix === services.prefix ? 'service' : 'endpoints'}/${namespace}/${name}`;
 
-const itemOf = (kind: string, object: unknown, revision: number): Item | undefined =>
-  (kind === services.kind ? serviceItem(object as Service, revision) : endpointsItem(object as EndpointSlice, revision));
+const itemOf = (prefix: string, object: unknown, revision: number): Item | undefined =>
+  (prefix === services.prefix ? serviceItem(object as Service, revision) : endpointsItem(object as EndpointSlice, revision));
 
 /** The slice as agents hold it, if the change says what it was. */
 function previousSlice(change: KindChange, revision: number): EndpointsItem | undefined {
-  if (change.kind.kind !== endpointSlices.kind || change.type !== 'MODIFIED') return undefined;
+  if (change.kind.prefix !== endpointSlices.prefix || change.type !== 'MODIFIED') return undefined;
   const previous = change.previous as EndpointSlice | undefined;
   return previous && Number(previous.metadata.resourceVersion) === revision ? endpointsItem(previous, revision) : undefined;
 }

@@ -47,6 +47,8 @@ const maxUnacknowledged = 32;
 const maxBufferedBytes = 256 * 1024;
 /** Reports waiting to be written, beyond which nothing more is read from the agent. */
 const maxReports = 8;
+/** Time in which an agent that was asked for its reports should have sent them. */
+const askPauseMs = 5000;
 
 /**
  * One agent's connection.
@@ -73,6 +75,7 @@ export class Session {
   #receivedMs: number;
   #settings = '';
   #askedMs = -Infinity;
+  #askAgain: (() => void) | undefined;
   #reports = 0;
   #work: Promise<void> = Promise.resolve();
   #why: string | undefined;
@@ -131,9 +134,17 @@ export class Session {
 
   /** Asks for everything that the agent has reported before. */
   askForReports(): void {
-    const now = this.#options.clock.monotonic();
-    if (!this.isOpen || now - this.#askedMs < 5000) return;
-    this.#askedMs = now;
+    const { clock } = this.#options;
+    const waitMs = this.#askedMs + askPauseMs - clock.monotonic();
+    if (!this.isOpen) return;
+    if (waitMs > 0) {
+      this.#askAgain ??= clock.after(waitMs, () => {
+        this.#askAgain = undefined;
+        if (this.#options.lacksReports()) this.askForReports();
+      });
+      return;
+    }
+    this.#askedMs = clock.monotonic();
     this.#control('report', {});
   }
 
@@ -238,7 +249,11 @@ export class Session {
       await this.#sendAll(resumption);
     });
     done.catch((error: unknown) => { log.error('bringing an agent up to date failed', { node: this.node, error }); this.bye('internal error', true); })
-      .finally(() => { this.#sending = false; });
+      .finally(() => {
+        this.#sending = false;
+        // The agent's answer may have come before the network's.
+        if (this.#behind && (this.#unacknowledged === 0 || this.#sent === 0)) this.#catchUp();
+      });
   }
 
   async #sendAll({ from, revision, items, removed, expected }: Resumption): Promise<void> {
@@ -296,6 +311,7 @@ export class Session {
     if (gently) this.#socket.close();
     else this.#socket.destroy();
     this.#wake?.();
+    this.#askAgain?.();
     this.#close();
   }
 }

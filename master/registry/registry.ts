@@ -3,6 +3,7 @@ import { decode } from '../../shared/decode.ts';
 import type { Kind } from '../../shared/kind.ts';
 import { equal } from '../../shared/equal.ts';
 import { nameOf, type KubeObject, type ObjectMeta } from '../../shared/meta.ts';
+import { nodeOf } from '../../shared/schema.ts';
 import { alreadyExists, badRequest, conflict, invalid, isConflict, notFound, unavailable, type FieldError, type StatusError } from '../../shared/status.ts';
 import { ConflictError, StoreError, type Change, type Entry, type Op, type Store } from '../store/store.ts';
 import { planDeletion, specFinalizers } from './deletion.ts';
@@ -134,7 +135,7 @@ export class Registry {
   async create<T extends KubeObject>(kind: Kind<T>, namespace: string, document: unknown, options: WriteOptions = {}): Promise<Stored<T>> {
     const { value: object, errors } = this.#decode(kind, document, options);
     prepareMetadataForCreate(kind, object, namespace, this.#options.clock.now(), this.#options.random);
-    if (kind.status) delete (object as { status?: unknown }).status;
+    if (kind.status) resetStatus(kind as unknown as Kind, object);
     kind.prepareCreate?.(object);
     kind.normalize?.(object);
     const attempt: Attempt<T> = { kind, operation: 'CREATE', subresource: options.subresource ?? '', namespace, name: nameOf(object), object, old: undefined, options };
@@ -352,6 +353,13 @@ export class Registry {
       }
     }
   }
+}
+
+/** A creation leaves the status at its default, whatever the document says. */
+function resetStatus(kind: Kind, object: KubeObject): void {
+  const initial = nodeOf(kind.schema).fields.get('status')?.fallback;
+  if (initial === undefined) delete (object as { status?: unknown }).status;
+  else (object as { status?: unknown }).status = structuredClone(initial);
 }
 
 /** `core/pods/default/web`. */

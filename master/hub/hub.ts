@@ -1,0 +1,217 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer } from 'ws';
+import { StreamReset, type ByteStream } from '../../shared/byte-stream.ts';
+import { sleep, type Clock } from '../../shared/clock.ts';
+import { nodes, type Node } from '../../shared/kinds/node.ts';
+import type { Log } from '../../shared/log.ts';
+import { maxFrameBytes, type StreamRequest } from '../../shared/protocol.ts';
+import { Scope } from '../../shared/scope.ts';
+import { fromWebSocket, type FrameSocket } from '../../shared/socket.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { KindChange, User } from '../registry/types.ts';
+import { Assignments } from './assignments.ts';
+import { answerEnrolment, type Enroller } from './enrolment.ts';
+import { writeEvents } from './event-reports.ts';
+import { Gate } from './gate.ts';
+import { renewLeases } from './leases.ts';
+import { writeNode } from './node-status.ts';
+import { writePodReports } from './pod-status.ts';
+import { Session, type ClusterSettings, type ReportHandlers } from './session.ts';
+import { nodeOf } from './writer.ts';
+
+export interface HubOptions {
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly enroller: Enroller;
+  readonly masterVersion: string;
+  /** What welcome tells a node; asked again when its Node object changes. */
+  readonly settings: (node: string) => ClusterSettings;
+  /** Silence after which a node counts as lost. Default 40 s. */
+  readonly graceMs?: number;
+  /** How often an agent that has nothing to say gives a sign of life. Default: 3/8 of the grace, 15 s. */
+  readonly heartbeatMs?: number;
+  /** Changes within this time go out together. Default 5 ms. */
+  readonly coalesceMs?: number;
+}
+
+/** Sessions served between two turns of the event loop. */
+const sessionsPerTurn = 256;
+
+/** Path of an agent's WebSocket. */
+export const sessionPath = '/agent/v1/session';
+
+/**
+ * Where agents meet the master: accepts their sessions, sends each what its node must know, writes what they report.
+ * One session per node; a newer one replaces the older.
+ */
+export class Hub {
+  readonly #options: HubOptions;
+  readonly #graceMs: number;
+  readonly #sessions = new Map<string, { readonly session: Session; readonly done: Promise<void> }>();
+  /** When nodes that are not connected were last heard of, on the monotonic clock. */
+  readonly #lastSeen = new Map<string, number>();
+  readonly #sockets = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: maxFrameBytes.fromAgent, skipUTF8Validation: true });
+  readonly #sending = new Gate(32);
+  readonly #reports: ReportHandlers;
+  #assignments: Assignments | undefined;
+  #scope: Scope | undefined;
+  /** Revision of the last frames that all sessions shared: the next ones fit whoever holds it or a later one. */
+  #sharedAt = 0;
+  #flushing: Promise<void> | undefined;
+
+  constructor(options: HubOptions) {
+    this.#options = options;
+    this.#graceMs = options.graceMs ?? 40_000;
+    const { registry, log } = options;
+    const writing = new Gate(256);
+    this.#reports = {
+      status: (node, pods) => writePodReports({ registry, log, writing }, node, pods),
+      node: (node, object) => writing.run(() => writeNode(registry, log, node, object)),
+      events: (node, reports) => writing.run(() => writeEvents(registry, log, node, reports)),
+    };
+  }
+
+  /** Serves until `signal` aborts and all sessions have ended. Sessions that come before it has read the store are refused. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { registry, clock } = this.#options;
+    const scope = this.#scope = new Scope(signal);
+    const assignments = new Assignments(registry);
+    await assignments.load(() => sleep(clock, 0, signal), (changes) => this.#changed(changes), scope.signal);
+    this.#sharedAt = assignments.revision;
+    assignments.services.take(0, 0);
+    this.#assignments = assignments;
+    scope.start((inner) => this.#watchSilence(inner));
+    scope.start((inner) => renewLeases({ ...this.#options, graceMs: this.#graceMs, alive: () => this.#alive() }, inner));
+    try {
+      await scope.wait();
+    } finally {
+      this.#assignments = undefined;
+      for (const { session } of this.#sessions.values()) session.bye('the master is stopping', true);
+      await Promise.all([...this.#sessions.values()].map(({ done }) => done));
+      await this.#flushing;
+    }
+  }
+
+  /** Answers `GET /agent/v1/ca` and `POST /agent/v1/enrol`, which need no authentication. Never rejects. */
+  answer(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    return answerEnrolment(this.#options.enroller, this.#options.log, req, res);
+  }
+
+  /** Takes over an upgrade request to {@link sessionPath} of an authenticated user. */
+  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, user: User): void {
+    const node = nodeOf(user);
+    if (node === undefined) return refuse(socket, 403, 'Forbidden', `user ${JSON.stringify(user.name)} is no node`);
+    if (!this.#assignments) return refuse(socket, 503, 'Service Unavailable', 'the master is starting');
+    this.#sockets.handleUpgrade(req, socket, head, (webSocket) => this.accept(node, fromWebSocket(webSocket)));
+  }
+
+  /** Starts a session of a node over a connection that has authenticated it. */
+  accept(node: string, socket: FrameSocket): void {
+    const assignments = this.#assignments;
+    if (!assignments) return socket.destroy();
+    const { clock, log, masterVersion, heartbeatMs = this.#graceMs * 3 / 8, settings } = this.#options;
+    const older = this.#sessions.get(node);
+    older?.session.bye('replaced by a newer session of this node', true);
+    const session = new Session({
+      node, socket, clock, log, assignments, masterVersion, heartbeatMs, leaseMs: this.#graceMs, sending: this.#sending, reports: this.#reports,
+      settings: () => settings(node),
+      lacksReports: () => lacksReports(this.#options.registry.find(nodes, '', node)),
+    });
+    const done = session.run(older?.done ?? Promise.resolve()).finally(() => this.#ended(node, session));
+    this.#sessions.set(node, { session, done });
+  }
+
+  /** When a node gave its last sign of life since the master started, in ms of the monotonic clock; undefined: not yet. */
+  lastSeen(node: string): number | undefined {
+    return this.#sessions.get(node)?.session.receivedMs ?? this.#lastSeen.get(node);
+  }
+
+  isConnected(node: string): boolean {
+    return this.#sessions.get(node)?.session.isOpen ?? false;
+  }
+
+  /** Opens a byte stream of a node. @throws StreamReset 503 when it is not connected, 429 when it has too many */
+  openStream(node: string, request: StreamRequest): ByteStream {
+    const session = this.#sessions.get(node)?.session;
+    if (!session?.isOpen) throw new StreamReset(503, `node "${node}" is not connected`);
+    return session.openStream(request);
+  }
+
+  /** For metrics and tests: sessions, agents that hold less than the newest revision sent to them, agents waiting for a snapshot. */
+  stats(): { readonly sessions: number; readonly unacknowledged: number; readonly waiting: number; readonly revision: number } {
+    const all = [...this.#sessions.values()];
+    return {
+      sessions: all.length, unacknowledged: all.filter(({ session: { revision } }) => revision.acknowledged < revision.sent).length,
+      waiting: this.#sending.waiting, revision: this.#assignments?.revision ?? 0,
+    };
+  }
+
+  *#alive(): Generator<{ node: string; seenMs: number }> {
+    for (const [node, { session }] of this.#sessions) if (session.isOpen) yield { node, seenMs: session.receivedMs };
+  }
+
+  #ended(node: string, session: Session): void {
+    this.#lastSeen.set(node, Math.max(session.receivedMs, this.#lastSeen.get(node) ?? -Infinity));
+    if (this.#sessions.get(node)?.session === session) this.#sessions.delete(node);
+  }
+
+  /** Drops connections that nothing was heard of for the grace. */
+  async #watchSilence(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    while (!signal.aborted) {
+      await sleep(clock, Math.min(1000, this.#graceMs / 4), signal);
+      const now = clock.monotonic();
+      for (const { session } of this.#sessions.values()) {
+        if (now - session.receivedMs >= this.#graceMs) session.drop(`no sign of life from the agent for ${this.#graceMs / 1000} s`);
+      }
+    }
+  }
+
+  #changed(changes: readonly KindChange[]): void {
+    for (const change of changes) if (change.kind.prefix === nodes.prefix) this.#nodeChanged(change);
+    this.#flushing ??= this.#flush().finally(() => { this.#flushing = undefined; });
+  }
+
+  #nodeChanged(change: KindChange): void {
+    const session = this.#sessions.get(change.name)?.session;
+    if (change.type === 'DELETED') this.#lastSeen.delete(change.name);
+    session?.refreshSettings();
+    if (change.type === 'DELETED' || lacksReports(change.object as Node)) session?.askForReports();
+  }
+
+  /** Sends what changed to whom it concerns, a number of sessions per turn, until nothing is left. */
+  async #flush(): Promise<void> {
+    const { clock, coalesceMs = 5 } = this.#options;
+    const signal = this.#scope!.signal;
+    let served = -1;
+    while (!signal.aborted) {
+      await sleep(clock, coalesceMs, signal);
+      const assignments = this.#assignments;
+      if (!assignments || assignments.revision === served) return;
+      served = assignments.revision;
+      await this.#send(assignments, signal);
+    }
+  }
+
+  async #send(assignments: Assignments, signal: AbortSignal): Promise<void> {
+    const { revision } = assignments;
+    const own = assignments.take((node) => this.isConnected(node));
+    const shared = assignments.services.take(this.#sharedAt, revision);
+    if (shared.length > 0) this.#sharedAt = revision;
+    const concerned = shared.length > 0 ? [...this.#sessions.keys()] : [...own.keys()];
+    for (const [index, node] of concerned.entries()) {
+      this.#sessions.get(node)?.session.update(own.get(node), shared, revision);
+      if ((index + 1) % sessionsPerTurn === 0) await sleep(this.#options.clock, 0, signal);
+    }
+  }
+}
+
+/** The master knows nothing of the node, or has written it off: its agent must say again how it is. */
+const lacksReports = (node: Node | undefined): boolean =>
+  node === undefined || !node.status.conditions?.some(({ type, status }) => type === 'Ready' && status !== 'Unknown');
+
+function refuse(socket: Duplex, code: number, status: string, why: string): void {
+  socket.end(`HTTP/1.1 ${code} ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(why)}\r\n\r\n${why}`);
+}

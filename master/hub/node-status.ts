@@ -1,0 +1,76 @@
+import { nodes, type Node } from '../../shared/kinds/node.ts';
+import type { Log } from '../../shared/log.ts';
+import { isAlreadyExists } from '../../shared/status.ts';
+import type { Registry } from '../registry/registry.ts';
+import { isPassing, nodeUser } from './writer.ts';
+
+/** Labels in Kubernetes' own domains that an agent owns: set, changed and removed as it says (kubelet's default labels). */
+const ownLabels: ReadonlySet<string> = new Set([
+  'kubernetes.io/hostname', 'kubernetes.io/os', 'kubernetes.io/arch', 'beta.kubernetes.io/os', 'beta.kubernetes.io/arch',
+  'node.kubernetes.io/instance-type', 'topology.kubernetes.io/region', 'topology.kubernetes.io/zone',
+]);
+/** Domains under which an agent may label its own node when it registers, as the NodeRestriction plugin has it. */
+const ownDomains = ['kubelet.kubernetes.io', 'node.kubernetes.io'];
+
+/**
+ * Writes the Node object as its agent sees it. The first time it is created, with the labels and taints that the agent
+ * was told to register with; afterwards only its status and the agent's own labels follow.
+ * @throws when the store cannot take it now; the agent sends it again
+ */
+export async function writeNode(registry: Registry, log: Log, name: string, reported: Node): Promise<void> {
+  const user = nodeUser(name);
+  try {
+    if (!registry.find(nodes, '', name)) await register(registry, name, reported);
+    await registry.modify(nodes, '', name, (current) => withLabels(current, reported), { user });
+    await registry.modify(nodes, '', name, (current) => withStatus(current, reported), { user, subresource: 'status' });
+  } catch (error) {
+    if (isPassing(error) || (error as { code?: number }).code === 404) throw error;
+    log.warn('a node report was refused', { node: name, error });
+  }
+}
+
+async function register(registry: Registry, name: string, reported: Node): Promise<void> {
+  const labels = Object.fromEntries(Object.entries(reported.metadata.labels ?? {}).filter(([key]) => mayRegister(key)));
+  const { annotations } = reported.metadata;
+  const taints = reported.spec?.taints;
+  const document = { metadata: { name, labels, ...(annotations ? { annotations } : {}) }, spec: taints ? { taints } : {} };
+  try {
+    await registry.create(nodes, '', document, { user: nodeUser(name) });
+  } catch (error) {
+    if (!isAlreadyExists(error)) throw error;
+  }
+}
+
+function mayRegister(label: string): boolean {
+  const [domain = '', rest] = label.split('/');
+  if (rest === undefined || ownLabels.has(label)) return true;
+  const within = (parent: string): boolean => domain === parent || domain.endsWith(`.${parent}`);
+  return ownDomains.some(within) || !(within('kubernetes.io') || within('k8s.io'));
+}
+
+function withLabels(current: Node, reported: Node): Node | undefined {
+  const labels = { ...current.metadata.labels };
+  let changed = false;
+  for (const key of ownLabels) {
+    const value = reported.metadata.labels?.[key];
+    if (labels[key] === value) continue;
+    changed = true;
+    if (value === undefined) delete labels[key];
+    else labels[key] = value;
+  }
+  if (!changed) return undefined;
+  current.metadata.labels = labels;
+  return current;
+}
+
+/** The agent's view of itself; conditions that it does not speak of, and volumes, are others'. Mutates `current`. */
+function withStatus(current: Node, { status }: Node): Node {
+  const { capacity, allocatable, conditions = [], addresses, daemonEndpoints, nodeInfo, images } = status;
+  const spoken = new Set(conditions.map(({ type }) => type));
+  const others = current.status.conditions?.filter(({ type }) => !spoken.has(type)) ?? [];
+  Object.assign(current.status, defined({ capacity, allocatable, addresses, daemonEndpoints, nodeInfo, images }), { conditions: [...conditions, ...others] });
+  return current;
+}
+
+const defined = (fields: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));

@@ -1,0 +1,133 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import type { ByteStream } from '../../shared/byte-stream.ts';
+import { sleep, type Clock } from '../../shared/clock.ts';
+import { pods, type Pod } from '../../shared/kinds/pod.ts';
+import type { StreamRequest } from '../../shared/protocol.ts';
+import { badRequest, internalError, StatusError, unavailable } from '../../shared/status.ts';
+import { fromTime } from '../../shared/time.ts';
+import type { Registry } from '../registry/registry.ts';
+
+/** An agent has this long to refuse a request before the answer's head goes out. */
+const refusalMs = 1000;
+
+export interface LogRequest {
+  /** May be `''` for a pod with one container. */
+  readonly container: string;
+  readonly follow: boolean;
+  readonly previous: boolean;
+  readonly timestamps: boolean;
+  /** Only lines from this time on, ms since 1970. */
+  readonly sinceMs?: number;
+  readonly tailLines?: number;
+  readonly limitBytes?: number;
+}
+
+/** The part of the API server's exchange that answering takes. */
+interface LogExchange {
+  readonly query: { get(name: string): string | null };
+  readonly res: ServerResponse;
+}
+
+export interface PodLogsOptions {
+  readonly registry: Registry;
+  readonly clock: Clock;
+  /** @throws StreamReset when the node is not connected */
+  readonly openStream: (node: string, request: StreamRequest) => ByteStream;
+}
+
+/** Serves `pods/NAME/log` from the pod's node. */
+export class PodLogs {
+  readonly #options: PodLogsOptions;
+
+  constructor(options: PodLogsOptions) {
+    this.#options = options;
+  }
+
+  /** Answers a request with the log as plain text. @throws StatusError while nothing was answered */
+  async answer({ exchange: { query, res }, namespace, name }: { exchange: LogExchange; namespace: string; name: string }): Promise<void> {
+    const log = await this.open(namespace, name, readRequest(query, this.#options.clock.now()));
+    res.writeHead(200, { 'Content-Type': 'text/plain' });
+    res.flushHeaders();
+    const gone = (): void => log.reset(499, 'the client went away');
+    res.once('close', gone);
+    try {
+      for await (const bytes of log) if (!res.write(bytes)) await Promise.race([once(res, 'drain'), once(res, 'close')]);
+      res.end();
+    } catch (error) {
+      // The head is out: all that is left is to say that this is not the end of the log.
+      res.destroy(error as Error);
+    } finally {
+      res.off('close', gone);
+    }
+  }
+
+  /**
+   * Opens a log. Leaving the loop over it closes it.
+   * @throws StatusError 400 (no such container, none named, not started), 404 (pod), 503 (node not connected)
+   */
+  async open(namespace: string, name: string, request: LogRequest): Promise<ByteStream> {
+    const pod = this.#options.registry.get(pods, namespace, name).object;
+    const container = containerOf(pod, request.container);
+    const { nodeName } = pod.spec;
+    if (!nodeName) throw badRequest(`pod ${name} does not have a host assigned`);
+    let stream: ByteStream;
+    try {
+      stream = this.#options.openStream(nodeName, { type: 'logs', namespace, pod: name, uid: pod.metadata.uid ?? '', ...request, container });
+    } catch (error) {
+      throw toStatus(error);
+    }
+    stream.end();
+    const waited = new AbortController();
+    await Promise.race([stream.arrived(), sleep(this.#options.clock, refusalMs, waited.signal)]);
+    waited.abort();
+    if (stream.failure) throw toStatus(stream.failure);
+    return stream;
+  }
+}
+
+/** The container meant, as kubelet and apiserver choose and complain. */
+function containerOf({ metadata, spec }: Pod, asked: string): string {
+  const main = spec.containers.map(({ name }) => name);
+  const all = [...main, ...(spec.initContainers ?? []).map(({ name }) => name), ...(spec.ephemeralContainers ?? []).map(({ name }) => name)];
+  if (asked) {
+    if (!all.includes(asked)) throw badRequest(`container ${asked} is not valid for pod ${metadata.name}`);
+    return asked;
+  }
+  if (main.length === 1) return main[0]!;
+  const inits = spec.initContainers?.length ? ` or one of the init containers: [${spec.initContainers.map(({ name }) => name).join(' ')}]` : '';
+  throw badRequest(`a container name must be specified for pod ${metadata.name}, choose one of: [${main.join(' ')}]${inits}`);
+}
+
+function toStatus(error: unknown): StatusError {
+  const { code, message } = error as { code?: unknown; message: string };
+  switch (code) {
+    case 400: return badRequest(message);
+    case 404: return new StatusError(404, 'NotFound', message);
+    case 429: case 503: return unavailable(message);
+    default: return internalError(message);
+  }
+}
+
+/** Reads PodLogOptions from a query. @throws StatusError 400 */
+export function readRequest(query: LogExchange['query'], nowMs: number): LogRequest {
+  const flag = (name: string): boolean => { const text = query.get(name); return text !== null && text !== '0' && text.toLowerCase() !== 'false'; };
+  const [tailLines, limitBytes, sinceSeconds] = [count(query, 'tailLines', 0), count(query, 'limitBytes', 1), count(query, 'sinceSeconds', 1)];
+  const sinceTime = query.get('sinceTime');
+  if (sinceTime && sinceSeconds !== undefined) throw badRequest('at most one of `sinceTime` or `sinceSeconds` may be specified');
+  if (sinceTime && fromTime(sinceTime) === 0) throw badRequest(`sinceTime: Invalid value: ${JSON.stringify(sinceTime)}`);
+  const sinceMs = sinceTime ? fromTime(sinceTime) : sinceSeconds === undefined ? undefined : nowMs - sinceSeconds * 1000;
+  return {
+    container: query.get('container') ?? '', follow: flag('follow'), previous: flag('previous'), timestamps: flag('timestamps'),
+    ...(sinceMs === undefined ? {} : { sinceMs }), ...(tailLines === undefined ? {} : { tailLines }), ...(limitBytes === undefined ? {} : { limitBytes }),
+  };
+}
+
+function count(query: LogExchange['query'], name: string, least: number): number | undefined {
+  const text = query.get(name);
+  if (text === null || text === '') return undefined;
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < least) throw badRequest(`${name}: Invalid value: ${JSON.stringify(text)}: must be greater than ${least === 0 ? 'or equal to 0' : '0'}`);
+  return value;
+}
+

@@ -1,0 +1,58 @@
+import { isTerminal, pods, type Pod } from '../../shared/kinds/pod.ts';
+import type { Log } from '../../shared/log.ts';
+import type { PodReport } from '../../shared/protocol.ts';
+import { isConflict, isNotFound } from '../../shared/status.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { Gate } from './gate.ts';
+import { isPassing, nodeUser } from './writer.ts';
+
+export interface PodStatusOptions {
+  readonly registry: Registry;
+  readonly log: Log;
+  /** Limits the writes under way, of all agents together. */
+  readonly writing: Gate;
+}
+
+/**
+ * Writes what an agent reports of its pods. Reports of pods that are not (or no longer) the node's are dropped; a pod
+ * that is gone from its node while being deleted is removed.
+ * @throws when the store cannot take it now; the agent sends it again
+ */
+export async function writePodReports(options: PodStatusOptions, node: string, reports: readonly PodReport[]): Promise<void> {
+  const results = await Promise.allSettled(reports.map((report) => options.writing.run(() => writeReport(options, node, report))));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+
+async function writeReport({ registry, log }: PodStatusOptions, node: string, report: PodReport): Promise<void> {
+  const { namespace, name, uid, gone } = report;
+  const user = nodeUser(node);
+  const stored = registry.find(pods, namespace, name);
+  if (!stored || stored.metadata.uid !== uid) return;
+  if (stored.spec.nodeName !== node) {
+    log.warn('agent reports a pod of another node', { node, pod: `${namespace}/${name}`, of: stored.spec.nodeName });
+    return;
+  }
+  try {
+    const { object } = await registry.modify(pods, namespace, name, (current) => withReport(current, node, report), { user, subresource: 'status' });
+    if (!gone || !object.metadata.deletionTimestamp || object.metadata.uid !== uid) return;
+    await registry.delete(pods, namespace, name, { user, gracePeriodSeconds: 0, preconditions: { uid } });
+  } catch (error) {
+    if (isNotFound(error) || (isConflict(error) && registry.find(pods, namespace, name)?.metadata.uid !== uid)) return;
+    if (isPassing(error)) throw error;
+    log.warn('a pod status was refused', { node, pod: `${namespace}/${name}`, error });
+  }
+}
+
+/** The pod with the reported status; undefined when the report is not (or no longer) about it. Mutates `current`. */
+function withReport(current: Pod, node: string, { uid, status }: PodReport): Pod | undefined {
+  if (current.metadata.uid !== uid || current.spec.nodeName !== node) return undefined;
+  const before = current.status;
+  const next = status as Pod['status'];
+  // What has ended stays ended: its controller has counted it.
+  if (isTerminal(current) && next.phase !== before.phase) return undefined;
+  const reported = new Set(next.conditions?.map(({ type }) => type));
+  const others = before.conditions?.filter(({ type }) => !reported.has(type)) ?? [];
+  current.status = { ...(before.qosClass ? { qosClass: before.qosClass } : {}), ...next, conditions: [...next.conditions ?? [], ...others] };
+  if (current.status.conditions?.length === 0) delete current.status.conditions;
+  return current;
+}
