@@ -1,9 +1,11 @@
 /**
  * The service proxy against haproxy in TCP mode (one thread), in turns: `proxy.bulk` (Gb/s of one stream),
  * `proxy.keepalive` (HTTP requests/s over 50 kept connections), `proxy.connect` (new connections/s with one request
- * each), `proxy.idle_conn` (KB of resident memory per idle proxied connection). Claims to run are the arguments; all by
- * default. Prints one JSON line per claim, medians of `rounds` turns. Clients and proxies share a namespace, the
- * backends are in another, as pods are. Needs root: for the namespace, and to install haproxy and wrk when missing.
+ * each), `proxy.idle_conn` (KB of resident memory per idle proxied connection); medians of `rounds` turns.
+ *
+ * Clients and proxies share a namespace, the backends are in another, as pods are. Both keep few sockets in TIME_WAIT,
+ * or the ports of the one client address would be what is measured. Needs root: for the namespaces, and to install
+ * haproxy and wrk when missing.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -20,15 +22,14 @@ import type { Listener } from '../agent/net/routes.ts';
 import { chooseTcpEngine } from '../agent/net/tcp.ts';
 import { systemClock } from '../shared/clock.ts';
 import { createLog } from '../shared/log.ts';
+import { inTurn, report } from './report.ts';
 
 const rounds = 3;
 const seconds = 4;
 const idleConnections = 4_000;
-const netns = `wherry-bench${process.pid % 10_000}`;
-/** The proxies' side and the backends' side of the link between the namespaces. */
+/** Addresses of the namespace of clients and proxies, and of that of the backends. */
 const host = '10.78.0.1';
 const backendHost = '10.78.0.2';
-const inside = [`--net=/run/netns/${netns}`];
 /** Where each kind of traffic is served, and offset to where the proxies listen for it. */
 const ports = { http: 20_080, bulk: 20_081, idle: 20_082 };
 type Kind = keyof typeof ports;
@@ -36,54 +37,64 @@ const proxies = { haproxy: 1_000, wherry: 2_000 };
 type ProxyName = keyof typeof proxies;
 const self = fileURLToPath(import.meta.url);
 
-interface Claim { readonly unit: string; readonly kind: Kind; readonly less?: boolean; measure(port: number, pid: number): Promise<number> }
+interface Claim { readonly unit: string; readonly kind: Kind; measure(port: number, pid: number): Promise<number> }
 
 const claims: Record<string, Claim> = {
   'proxy.bulk': { unit: 'Gb/s', kind: 'bulk', measure: bulk },
   'proxy.keepalive': { unit: 'req/s', kind: 'http', measure: (port) => requests(port, []) },
   'proxy.connect': { unit: 'conn/s', kind: 'http', measure: (port) => requests(port, ['-H', 'Connection: close']) },
-  'proxy.idle_conn': { unit: 'KB', kind: 'idle', less: true, measure: idle },
+  'proxy.idle_conn': { unit: 'KB', kind: 'idle', measure: idle },
 };
 
-const [role] = process.argv.slice(2);
-if (role === '--serve') await serve();
-else if (role === '--backends') backends();
-else await main(process.argv.slice(2));
+const roles: Record<string, (args: readonly string[]) => Promise<void>> = { '--measure': measure, '--serve': serve, '--backends': backends };
+if (process.argv[1] === self) await roles[process.argv[2] ?? '']?.(process.argv.slice(3));
 
-async function main(names: readonly string[]): Promise<void> {
+/** Measures all claims. */
+export async function bench(): Promise<void> {
   install('haproxy');
   install('wrk');
-  const dir = mkdtempSync(join(tmpdir(), 'wherry-bench-'));
+  const [near, far] = [`wherry-a${process.pid % 10_000}`, `wherry-b${process.pid % 10_000}`];
   const children: ChildProcess[] = [];
   try {
-    makeNamespace();
-    children.push(await start('nsenter', [...inside, process.execPath, self, '--backends']), startHaproxy(dir, 'web', httpBackend(), ['nsenter', ...inside]));
-    for (const name of names.length > 0 ? names : Object.keys(claims)) {
-      const claim = claims[name];
-      if (claim) console.log(JSON.stringify({ claim: name, ...(await compare(claim, dir)) }));
-    }
+    makeNamespaces(near, far);
+    children.push(await start('nsenter', [`--net=/run/netns/${far}`, process.execPath, self, '--backends']));
+    const measuring = spawn('nsenter', [`--net=/run/netns/${near}`, process.execPath, self, '--measure', far, ...Object.keys(claims)], { stdio: 'inherit' });
+    children.push(measuring);
+    await once(measuring, 'exit');
   } finally {
     for (const child of children) child.kill('SIGKILL');
-    execFileSync('ip', ['netns', 'del', netns]);
+    for (const name of [near, far]) execFileSync('ip', ['netns', 'del', name]);
+  }
+}
+
+/** Within the clients' namespace: the claims of these names. */
+async function measure([far, ...names]: readonly string[]): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), 'wherry-bench-'));
+  fewTimeWaits();
+  const web = startHaproxy(dir, 'web', httpBackend(), ['nsenter', `--net=/run/netns/${far}`]);
+  try {
+    for (const name of names) {
+      const { value, baseline } = await compare(claims[name]!, dir);
+      report(name, value, claims[name]!.unit, baseline);
+    }
+  } finally {
+    web.kill('SIGKILL');
     rmSync(dir, { recursive: true });
   }
 }
 
 /** Each round measures both, each in a fresh process. */
-async function compare(claim: Claim, dir: string): Promise<{ value: number; unit: string; baseline: number; ratio: number }> {
-  const found: Record<ProxyName, number[]> = { haproxy: [], wherry: [] };
-  for (let round = 0; round < rounds; round++) {
-    for (const name of ['haproxy', 'wherry'] as const) {
-      const child = name === 'haproxy' ? startHaproxy(dir, 'tcp', tcpProxy()) : await start(process.execPath, [self, '--serve']);
-      const port = ports[claim.kind] + proxies[name];
-      await reachable(port);
-      found[name].push(await claim.measure(port, child.pid!));
-      child.kill('SIGKILL');
-      await once(child, 'exit');
-    }
-  }
-  const [value, baseline] = [median(found.wherry), median(found.haproxy)];
-  return { value: rounded(value), unit: claim.unit, baseline: rounded(baseline), ratio: rounded(value / baseline) };
+function compare(claim: Claim, dir: string): Promise<{ value: number; baseline: number }> {
+  const turn = async (name: ProxyName): Promise<number> => {
+    const child = name === 'haproxy' ? startHaproxy(dir, 'tcp', tcpProxy()) : await start(process.execPath, [self, '--serve']);
+    const port = ports[claim.kind] + proxies[name];
+    await reachable(port);
+    const result = await claim.measure(port, child.pid!);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    return result;
+  };
+  return inTurn(rounds, () => turn('wherry'), () => turn('haproxy'));
 }
 
 /** Gb/s that one reader receives. */
@@ -149,7 +160,8 @@ async function serve(): Promise<void> {
 }
 
 /** A source of bytes without end, and one that says a word and falls silent. */
-function backends(): void {
+async function backends(): Promise<void> {
+  fewTimeWaits();
   const chunk = Buffer.alloc(1 << 18, 'x');
   createServer((socket) => {
     const more = (): void => { while (!socket.destroyed && socket.write(chunk)); };
@@ -197,15 +209,20 @@ async function reachable(port: number): Promise<void> {
   throw new Error(`nothing listens on ${host}:${port}`);
 }
 
-function makeNamespace(): void {
+function makeNamespaces(near: string, far: string): void {
   const ip = (text: string): void => { execFileSync('ip', text.split(' ')); };
-  ip(`netns add ${netns}`);
-  ip(`link add ${netns.slice(-12)} type veth peer name v0 netns ${netns}`);
-  ip(`addr add ${host}/24 dev ${netns.slice(-12)}`);
-  ip(`link set ${netns.slice(-12)} up`);
-  ip(`-n ${netns} addr add ${backendHost}/24 dev v0`);
-  ip(`-n ${netns} link set v0 up`);
-  ip(`-n ${netns} link set lo up`);
+  for (const name of [near, far]) ip(`netns add ${name}`);
+  ip(`-n ${near} link add v0 type veth peer name v0 netns ${far}`);
+  for (const [name, address] of [[near, host], [far, backendHost]]) {
+    ip(`-n ${name} addr add ${address}/24 dev v0`);
+    ip(`-n ${name} link set v0 up`);
+    ip(`-n ${name} link set lo up`);
+  }
+}
+
+/** A setting of this namespace only. */
+function fewTimeWaits(): void {
+  writeFileSync('/proc/sys/net/ipv4/tcp_max_tw_buckets', '500');
 }
 
 function install(name: string): void {
@@ -218,12 +235,4 @@ function install(name: string): void {
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1]!;
-}
-
-function rounded(value: number): number {
-  return Number(value.toPrecision(4));
 }

@@ -2,18 +2,27 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../shared/clock.ts';
 import { kinds } from '../shared/kinds/index.ts';
+import { nodes } from '../shared/kinds/node.ts';
 import type { Log } from '../shared/log.ts';
 import { Scope } from '../shared/scope.ts';
 import { kubernetesVersion, version } from '../shared/version.ts';
+import { admissions } from './admission/index.ts';
 import { basicAuthorizer, type Authorizer } from './api/authorize.ts';
+import type { Exchange } from './api/exchange.ts';
 import { createApiServer } from './api/server.ts';
 import { addressIn, type MasterConfig } from './config.ts';
 import { runControllers } from './controllers/controller.ts';
 import { controllers } from './controllers/index.ts';
+import { createEnroller } from './enroller.ts';
+import { enrolmentPaths } from './hub/enrolment.ts';
+import { Hub, sessionPath } from './hub/hub.ts';
+import { PodLogs } from './hub/pod-logs.ts';
 import { kubeconfig, openPki, writeDurably, type Pki } from './pki.ts';
 import { EventRecorder } from './registry/events.ts';
 import { NodeAllocator, ServiceAllocator } from './registry/ipam.ts';
 import { Registry } from './registry/registry.ts';
+import { plugins } from './scheduler/plugins/index.ts';
+import { Scheduler } from './scheduler/scheduler.ts';
 import { createJoinToken } from './registry/token.ts';
 import { runCompaction } from './store/history.ts';
 import { openLmdbStore } from './store/lmdb.ts';
@@ -42,9 +51,6 @@ export interface Ready {
 /** How long changes are kept for watches and agents that were away. */
 const historyMs = 3600_000;
 
-/** Paths that an agent without credentials needs to get some. */
-const enrolmentPaths = ['/agent/v1/ca', '/agent/v1/enrol'];
-
 /**
  * Runs a master until `signal` aborts. The one place that constructs its parts.
  * @throws Error with a line for the user when the data directory, the port or the key material cannot be used
@@ -61,7 +67,15 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
   ];
   const registry = new Registry({ store, clock, random, kinds, allocators });
   const recorder = new EventRecorder({ registry, clock, log: log.named('events') });
-  let ready = false;
+  registry.useAdmissions(admissions({ registry, clock }));
+  const hub = new Hub({
+    registry, clock, log: log.named('hub'), enroller: createEnroller({ registry, pki, clock }), masterVersion: version, graceMs: config.nodeMonitorGraceMs,
+    settings: (node) => ({ serviceCIDR: config.serviceCidr.text, clusterDomain: config.clusterDomain, clusterDNS: '', podCIDR: registry.find(nodes, '', node)?.spec?.podCIDR ?? '' }),
+  });
+  const waitingFor = new Set(['controllers', 'scheduler']);
+  let allStarted: () => void;
+  const started = new Promise<void>((resolve) => { allStarted = resolve; });
+  const partStarted = (part: string): void => { waitingFor.delete(part); if (waitingFor.size === 0) allStarted(); };
   const server = createApiServer({
     registry, clock, random, log: log.named('api'), host: config.bindAddress, port: config.port,
     tls: { key: pki.server.key, cert: pki.server.certificate, ca: pki.authority.certificate },
@@ -69,8 +83,13 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
     version: { ...kubernetesVersion, gitCommit: '', gitTreeState: 'clean', buildDate: '1970-01-01T00:00:00Z', goVersion: '', compiler: `node ${process.version}`, platform: `${process.platform}/${process.arch}` },
     authorizer: withOpenPaths(basicAuthorizer, enrolmentPaths),
     tokens: await StaticTokens.open(config.dataDir),
-    routes: tokenRoutes({ registry, clock, authorityHash: pki.authorityHash }),
-    healthChecks: [{ name: 'controllers', check: () => (ready ? undefined : 'controllers have not started') }],
+    podLogs: new PodLogs({ registry, clock, openStream: (node, request) => hub.openStream(node, request) }),
+    routes: [
+      ...tokenRoutes({ registry, clock, authorityHash: pki.authorityHash }),
+      ...enrolmentPaths.flatMap((path) => ['GET', 'POST'].map((method) => ({ method, path, handle: (x: Exchange) => hub.answer(x.req, x.res) }))),
+    ],
+    upgrades: [{ path: sessionPath, allows: (user) => user.groups.includes('system:nodes'), handle: (req, socket, head, user) => hub.upgrade(req, socket, head, user) }],
+    healthChecks: [...waitingFor].map((name) => ({ name, check: () => (waitingFor.has(name) ? 'not started yet' : undefined) })),
   });
   const port = await server.listen();
   const url = `https://${config.advertiseAddress}:${port}`;
@@ -82,16 +101,19 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
     registry, recorder, clock, log: log.named('controllers'), random,
     settings: {
       apiServerAddress: config.advertiseAddress, apiServerPort: port, kubernetesServiceIP, caCertificate: pki.authority.certificate,
-      nodeMonitorGraceMs: config.nodeMonitorGraceMs, eventTtlMs: config.eventTtlMs,
+      nodeMonitorGraceMs: config.nodeMonitorGraceMs, eventTtlMs: config.eventTtlMs, lastSeen: (node) => hub.lastSeen(node),
     },
-    onStarted: () => { ready = true; },
+    onStarted: () => partStarted('controllers'),
   }, stop));
+  const scheduler = new Scheduler({ registry, recorder, clock, log: log.named('scheduler'), plugins, onStarted: () => partStarted('scheduler') });
+  scope.start((stop) => scheduler.run(stop));
+  scope.start((stop) => hub.run(stop));
   const path = await writeKubeconfig(config, pki, url);
   log.info('started', { version, url, dataDir: config.dataDir, revision: store.revision });
-  options.onReady({
+  void started.then(() => options.onReady({
     url, kubeconfig: path,
     joinToken: async (description, ttlMs) => tokenText(await createJoinToken(registry, clock, { ttlMs, description }), pki.authorityHash),
-  });
+  }));
   try {
     await scope.wait();
   } finally {

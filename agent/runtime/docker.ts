@@ -1,6 +1,7 @@
 import { Agent } from 'node:http';
 import { statfs } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
+import { inspect } from 'node:util';
 import Docker from 'dockerode';
 import { demultiplex, lines } from './docker-streams.ts';
 import {
@@ -24,6 +25,9 @@ export class DockerRuntime implements Runtime {
   constructor(options: DockerOptions = {}) {
     // Sockets are kept only as long as a burst needs them: each idle one costs memory in dockerd too.
     const agent = new Agent({ keepAlive: true, maxFreeSockets: 4, timeout: 30_000 });
+    // docker-modem prints each request's options, deeply, for a debug log that is off. An agent with its sockets makes
+    // that cost more CPU than all else that a pod's start needs; an abort signal does too, and is not passed for the same reason.
+    Object.assign(agent, { [inspect.custom]: () => 'Agent' });
     this.#docker = new Docker({ ...address(options.host ?? process.env['DOCKER_HOST']), agent } as Docker.DockerOptions);
   }
 
@@ -109,9 +113,9 @@ export class DockerRuntime implements Runtime {
   }
 
   async pull(name: string, auth: RegistryAuth | undefined, signal: AbortSignal, answered: () => void = () => {}): Promise<void> {
-    const options = { abortSignal: signal, ...(auth ? { authconfig: auth } : {}) };
-    const stream = await attempt(this.#docker.pull(withTag(name), options)) as Readable;
+    const stream = await attempt(this.#docker.pull(withTag(name), auth ? { authconfig: auth } : {})) as Readable;
     const abort = (): void => { stream.destroy(new RuntimeError('unreachable', 'the pull was given up')); };
+    if (signal.aborted) abort();
     signal.addEventListener('abort', abort, { once: true });
     await progress(stream, answered).finally(() => signal.removeEventListener('abort', abort));
   }
@@ -153,7 +157,7 @@ export class DockerRuntime implements Runtime {
   /** A response body as it comes; dockerode itself would collect what is not followed. */
   #stream(path: string, options: Record<string, unknown>, signal: AbortSignal): Promise<Readable> {
     return attempt(new Promise<Readable>((resolve, reject) => {
-      const request = { path, method: 'GET', options, abortSignal: signal, isStream: true, statusCodes: { 200: true, 404: 'no such container', 500: 'server error' } };
+      const request = { path, method: 'GET', options, isStream: true, statusCodes: { 200: true, 404: 'no such container', 500: 'server error' } };
       this.#docker.modem.dial(request, (error: Error | null, body: unknown) => {
         if (error) return reject(error);
         const stream = body as Readable;

@@ -1,34 +1,36 @@
+import { createPublicKey, verify } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import * as v from 'valibot';
+import { caPath, enrolPath, proofText, type EnrolAnswer, type EnrolRequest } from '../../shared/enrolment.ts';
 import type { Log } from '../../shared/log.ts';
-import { badRequest, internalError, methodNotSupported, StatusError, tooLarge } from '../../shared/status.ts';
+import { badRequest, internalError, methodNotSupported, StatusError, tooLarge, unauthorized } from '../../shared/status.ts';
 
 /** Exchanges a join token for a node's certificate. */
 export interface Enroller {
   /** PEM of the authority that all certificates of the cluster come from. */
   readonly ca: string;
   /**
-   * `publicKey` is SPKI PEM; `proof` an ECDSA-SHA256 signature (DER, base64) over `token\nnodeName` by its private key.
-   * @throws StatusError 401 (wrong or expired token, wrong proof), 409 (the node's name belongs to another key), 422
+   * The request's form and its proof have been checked: it comes from the holder of `publicKey`.
+   * @throws StatusError 401 (wrong or expired token), 409 (the node's name belongs to another key), 422; the message is
+   *   what the agent's user reads
    */
-  enrol(request: EnrolRequest): Promise<{ readonly certificate: string; readonly ca: string }>;
+  enrol(request: EnrolRequest): Promise<EnrolAnswer>;
 }
 
 const text = (max: number) => v.pipe(v.string(), v.minLength(1), v.maxLength(max));
-const EnrolRequest = v.object({ token: text(512), nodeName: text(253), publicKey: text(4096), proof: text(1024) });
-export type EnrolRequest = v.InferOutput<typeof EnrolRequest>;
+const Body = v.object({ token: text(512), nodeName: text(253), publicKey: text(4096), proof: text(1024) });
 
 const maxBody = 16 * 1024;
 
 /** Paths that {@link answerEnrolment} answers, to anybody: an agent has no certificate yet. */
-export const enrolmentPaths = ['/agent/v1/ca', '/agent/v1/enrol'] as const;
+export const enrolmentPaths = [caPath, enrolPath] as const;
 
 /** Answers `GET /agent/v1/ca` and `POST /agent/v1/enrol`. Never rejects. */
 export async function answerEnrolment(enroller: Enroller, log: Log, req: IncomingMessage, res: ServerResponse): Promise<void> {
   try {
     const path = (req.url ?? '').split('?')[0];
-    if (path === enrolmentPaths[0] && req.method === 'GET') send(res, 200, 'application/x-pem-file', enroller.ca);
-    else if (path === enrolmentPaths[1] && req.method === 'POST') send(res, 200, 'application/json', JSON.stringify(await enroller.enrol(await readBody(req))));
+    if (path === caPath && req.method === 'GET') send(res, 200, 'application/x-pem-file', enroller.ca);
+    else if (path === enrolPath && req.method === 'POST') send(res, 200, 'application/json', JSON.stringify(await enroller.enrol(await readBody(req))));
     else throw methodNotSupported({ group: '', plural: 'agents', kind: 'Agent' }, req.method ?? '');
   } catch (error) {
     const status = error instanceof StatusError ? error : internalError('enrolment failed');
@@ -57,7 +59,18 @@ async function readBody(req: IncomingMessage): Promise<EnrolRequest> {
   } catch {
     throw badRequest('the enrolment request is no JSON');
   }
-  const result = v.safeParse(EnrolRequest, body);
+  const result = v.safeParse(Body, body);
   if (!result.success) throw badRequest(`enrolment request: ${v.getDotPath(result.issues[0]) ?? 'body'}: ${result.issues[0].message}`);
+  if (!isProven(result.output)) throw unauthorized('the enrolment request is not signed by the key in it');
   return result.output;
+}
+
+/** Whether the sender has the private key of the P-256 key that it wants certified. */
+function isProven({ token, nodeName, publicKey, proof }: EnrolRequest): boolean {
+  try {
+    const key = createPublicKey(publicKey);
+    return key.asymmetricKeyDetails?.namedCurve === 'prime256v1' && verify('sha256', Buffer.from(proofText(token, nodeName)), key, Buffer.from(proof, 'base64'));
+  } catch {
+    return false;
+  }
 }

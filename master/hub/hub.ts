@@ -111,7 +111,7 @@ export class Hub {
   accept(node: string, socket: FrameSocket): void {
     const assignments = this.#assignments;
     if (!assignments) return socket.destroy();
-    const { clock, log, masterVersion, heartbeatMs = this.#graceMs * 3 / 8, settings } = this.#options;
+    const { clock, log, masterVersion, heartbeatMs = Math.round(this.#graceMs * 3 / 8), settings } = this.#options;
     const older = this.#sessions.get(node);
     older?.session.bye('replaced by a newer session of this node', true);
     const session = new Session({

@@ -52,6 +52,16 @@ export class ManualClock implements Clock {
   }
 }
 
+/** Real time whose timers keep the process alive, so that retries happen in tests too. */
+export const realClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(ms, run) {
+    const timer = setTimeout(run, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
 export const settings: Settings = {
   apiServerAddress: '192.168.7.1', apiServerPort: 6443, kubernetesServiceIP: '10.96.0.1', caCertificate: 'PEM',
 };
@@ -76,8 +86,7 @@ export class Cluster {
 
   constructor(options: ClusterOptions = {}) {
     this.#options = options;
-    // Retries and backoff run in real time unless a test brings a clock.
-    this.clock = options.clock ?? { now: () => Date.now(), monotonic: () => performance.now(), after: (ms, run) => { const timer = setTimeout(run, ms); return () => clearTimeout(timer); } };
+    this.clock = options.clock ?? realClock;
     const store = options.store ?? openMemoryStore();
     const random = options.random ?? Math.random;
     const { clock } = this;

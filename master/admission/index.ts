@@ -1,0 +1,13 @@
+import type { Admission } from '../registry/types.ts';
+import { defaultTolerations } from './default-tolerations.ts';
+import { namespaceLifecycle } from './namespace-lifecycle.ts';
+import { nodeRestriction } from './node-restriction.ts';
+import type { AdmissionContext } from './plugin.ts';
+import { priority } from './priority.ts';
+import { serviceAccount } from './service-account.ts';
+import { taintNodes } from './taint-nodes.ts';
+
+/** Every admission plugin, in the order in which they are asked. */
+export const admissions = (context: AdmissionContext): readonly Admission[] => [
+  namespaceLifecycle(context), serviceAccount(context), nodeRestriction, taintNodes, priority, defaultTolerations,
+];
