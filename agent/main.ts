@@ -5,6 +5,7 @@ import { createLog } from '../shared/log.ts';
 import { version } from '../shared/version.ts';
 import { runAgent } from './agent.ts';
 import { ConfigError, readAgentConfig } from './config.ts';
+import { EnrolError } from './enrol.ts';
 
 /** Aborts at the first SIGINT or SIGTERM; a second one ends the process at once. */
 function untilSignal(): AbortSignal {
@@ -42,7 +43,7 @@ async function main(argv: readonly string[]): Promise<void> {
 /** Errors that are the user's to mend are one line; others keep their stack, for a bug report. */
 function explain(error: unknown): string {
   const { name, message, stack, code } = error as NodeJS.ErrnoException;
-  const expected = error instanceof ConfigError || name === 'CACError' || name === 'EnrolError' || name === 'StateError' || code !== undefined;
+  const expected = error instanceof ConfigError || error instanceof EnrolError || name === 'CACError' || code !== undefined;
   return expected ? `wherry-agent: ${message}` : `wherry-agent: unexpected error: ${stack ?? message}`;
 }
 

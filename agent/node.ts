@@ -65,10 +65,17 @@ export class NodeReporter {
     for (let round = 0; !signal.aborted; round++) {
       await this.#look(round % 6 === 0);
       this.#tell();
-      const woken = new AbortController();
-      this.#wake = () => woken.abort();
-      await sleep(clock, periodMs, AbortSignal.any([signal, woken.signal]));
+      await this.#rest(clock, periodMs, signal);
     }
+  }
+
+  /** Until the period is over, the engine's state has changed, or the agent stops. */
+  async #rest(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    this.#wake = () => over.abort();
+    signal.addEventListener('abort', this.#wake, { once: true });
+    if (!signal.aborted) await sleep(clock, ms, over.signal);
+    signal.removeEventListener('abort', this.#wake);
   }
 
   async #look(images: boolean): Promise<void> {

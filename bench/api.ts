@@ -24,7 +24,7 @@ export async function bench(): Promise<void> {
 
 let serial = 0;
 const create = async (connection: Connection): Promise<void> => {
-  const answer = await connection.request('POST', '/api/v1/namespaces/default/pods', podDocument(`bench-${serial++}`, 'nowhere'));
+  const answer = await connection.request('POST', '/api/v1/namespaces/default/pods', podDocument(`bench-${serial++}`));
   if (answer.status !== 201) throw new Error(`create: ${answer.status} ${answer.body.toString().slice(0, 300)}`);
 };
 

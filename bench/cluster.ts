@@ -55,12 +55,13 @@ export function usage(pid: number): { rssMB: number; cpuSeconds: number } {
 }
 
 /** A Pod document of about 2.7 KB once stored, as a ReplicationController would make it. */
-export function podDocument(name: string, nodeName?: string): string {
+export function podDocument(name: string): string {
   return JSON.stringify({
     apiVersion: 'v1', kind: 'Pod',
     metadata: { name, labels: { app: 'web', tier: 'frontend', 'pod-template-hash': '5d4f8c7b9' }, annotations: { 'example.com/note': 'x'.repeat(400) } },
     spec: {
-      ...(nodeName ? { nodeName } : {}),
+      // Nobody schedules it: what is measured is the API alone.
+      schedulerName: 'none',
       containers: [{
         name: 'web', image: 'registry.example/web:1.2.3', ports: [{ containerPort: 8080 }],
         env: Array.from({ length: 6 }, (_, index) => ({ name: `SETTING_${index}`, value: `value of setting ${index}` })),

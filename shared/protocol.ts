@@ -132,8 +132,11 @@ const message = <const F extends 'agent' | 'master', S extends v.GenericSchema<u
  * ```
  */
 export const messages = {
-  /** First frame of a session. `epoch` is `''` and `revision` 0 for an agent that holds nothing. */
-  hello: message('agent', v.object({ protocol: count, agentVersion: text, node: text, bootId: text, epoch: text, revision: count })),
+  /**
+   * First frame of a session. `epoch` is `''` and `revision` 0 for an agent that holds nothing; `items` is how many it
+   * holds, as in `ack`.
+   */
+  hello: message('agent', v.object({ protocol: count, agentVersion: text, node: text, bootId: text, epoch: text, revision: count, items: v.exactOptional(count) })),
   /** The answer; `leaseMs` is how long the master waits for a sign of life, `heartbeatMs` how often one is due. */
   welcome: message('master', v.object({
     protocol: count, masterVersion: text, epoch: text, nowMs: count, heartbeatMs: count, leaseMs: count,

@@ -102,7 +102,10 @@ export const atomicMap = (): v.RecordSchema<v.StringSchema<undefined>, v.StringS
 export interface Node {
   readonly type: 'object' | 'array' | 'record' | 'string' | 'number' | 'boolean' | 'union' | 'picklist' | 'unknown';
   readonly facts: SchemaFacts;
+  /** What a field says of itself, else what its type says. */
   readonly description: string;
+  /** What the type says of itself, wherever it is used. */
+  readonly about: string;
   readonly required: boolean;
   /** The default, or undefined. */
   readonly fallback: unknown;
@@ -151,13 +154,16 @@ function buildNode(raw: Raw): Node {
   let fallback: unknown;
   let facts: SchemaFacts = {};
   let description = '';
+  let about = '';
   const checks: v.GenericValidation[] = [];
   let at = raw;
   for (;;) {
     for (const part of at.pipe ?? []) {
       if (part.type === 'metadata') facts = { ...part.metadata, ...facts };
-      else if (part.type === 'description') description ||= part.description ?? '';
-      else if (part.kind === 'validation') checks.push(part as unknown as v.GenericValidation);
+      else if (part.type === 'description') {
+        description ||= part.description ?? '';
+        about = part.description ?? about;
+      } else if (part.kind === 'validation') checks.push(part as unknown as v.GenericValidation);
     }
     // A pipe's first part is the schema that it wraps; its own facts lie deeper.
     const inner: Raw | undefined = at.pipe ? (at.pipe[0] as unknown as Raw) : undefined;
@@ -174,7 +180,7 @@ function buildNode(raw: Raw): Node {
   const entries = at.entries;
   let fields: Map<string, Node> | undefined;
   return {
-    type: at.type as Node['type'], facts, description, required, fallback, checks,
+    type: at.type as Node['type'], facts, description, about, required, fallback, checks,
     get fields() {
       fields ??= new Map(Object.entries(entries ?? {}).map(([name, child]) => [name, nodeOfRaw(child)]));
       return fields;

@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /**
  * Long-lived tasks under one AbortSignal. `run` resolves when all have ended after an abort; the first task that
  * throws aborts the others, and `run` rejects with its error once they have ended too.
@@ -8,6 +10,8 @@ export class Scope {
   #failure: { readonly error: unknown } | undefined;
 
   constructor(parent: AbortSignal) {
+    // Everything long-lived listens to its scope's signal: many listeners are no leak.
+    setMaxListeners(0, this.#abort.signal);
     if (parent.aborted) this.#abort.abort();
     else parent.addEventListener('abort', () => this.#abort.abort(), { once: true, signal: this.#abort.signal });
   }

@@ -9,7 +9,7 @@ export class Deadlines<T> {
   readonly #limitMs: number;
   readonly #expired: (item: T) => void;
   readonly #since = new Map<T, number>();
-  #cancel: (() => void) | undefined;
+  #armed = false;
 
   constructor(clock: Clock, limitMs: number, expired: (item: T) => void) {
     this.#clock = clock;
@@ -37,11 +37,13 @@ export class Deadlines<T> {
   }
 
   #arm(): void {
-    this.#cancel ??= this.#clock.after(Math.ceil(this.#limitMs / 4), () => this.#sweep());
+    if (this.#armed) return;
+    this.#armed = true;
+    this.#clock.after(Math.ceil(this.#limitMs / 4), () => this.#sweep());
   }
 
   #sweep(): void {
-    this.#cancel = undefined;
+    this.#armed = false;
     const before = this.#clock.monotonic() - this.#limitMs;
     for (const [item, sinceMs] of this.#since) {
       if (sinceMs > before) break;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { sleep, type Clock } from '../../shared/clock.ts';
 import type { Pod } from '../../shared/kinds/pod.ts';
 import type { PodStatus } from '../../shared/kinds/pod-status.ts';
@@ -97,6 +98,8 @@ export class PodManager {
   async run(signal: AbortSignal): Promise<void> {
     this.#oomFloor = await oomScoreFloor();
     const scope = new Scope(signal);
+    // Each pod waits for it.
+    setMaxListeners(0, scope.signal);
     this.#scope = scope;
     const unsubscribe = this.#options.state.subscribe((keys) => this.#stateChanged(keys));
     scope.start((s) => this.#watchEngine(s));

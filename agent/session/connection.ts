@@ -61,7 +61,7 @@ export class Connection {
     const aborted = (): void => this.#end('stopping');
     signal.addEventListener('abort', aborted, { once: true });
     this.#socket.listen({ frame: (bytes) => this.#frame(bytes), end: (why) => this.#end(why) });
-    this.#control('hello', { protocol: protocolVersion, agentVersion, node, bootId, ...state.held });
+    this.#control('hello', { protocol: protocolVersion, agentVersion, node, bootId, ...state.held, items: state.items.size });
     this.#beat();
     if (signal.aborted) aborted();
     await over;

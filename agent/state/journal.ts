@@ -14,6 +14,8 @@ export interface JournalOptions {
   /** Made if missing. One process at a time may have it. */
   readonly directory: string;
   readonly log: Log;
+  /** Called before each write; what it throws fails the write, as a full disk would. For tests. */
+  readonly beforeWrite?: () => void;
 }
 
 /** Something to be written, and what follows from its being durable. */
@@ -36,8 +38,12 @@ export class Journal implements State {
   readonly #contents: Contents;
   readonly #log: Log;
   readonly #unlock: () => Promise<void>;
+  readonly #beforeWrite: () => void;
   readonly #listeners = new Set<(keys: readonly string[]) => void>();
+  /** Notes for the next write. */
   readonly #notes = new Map<string, unknown>();
+  /** Keys of notes that a failed write took with it; the next one has them again. */
+  readonly #unwritten = new Set<string>();
   #noteWaiters: { done: () => void; failed: (error: Error) => void }[] = [];
   #pending: Pending[] = [];
   #writing: Promise<void> | undefined;
@@ -50,10 +56,11 @@ export class Journal implements State {
   #newest: { readonly epoch: string; readonly revision: number };
   #closed = false;
 
-  private constructor(files: JournalFiles, contents: Contents, log: Log, unlock: () => Promise<void>) {
+  private constructor(files: JournalFiles, contents: Contents, options: JournalOptions, unlock: () => Promise<void>) {
     this.#files = files;
     this.#contents = contents;
-    this.#log = log;
+    this.#log = options.log;
+    this.#beforeWrite = options.beforeWrite ?? (() => {});
     this.#unlock = unlock;
     this.#newest = contents.held;
   }
@@ -65,7 +72,7 @@ export class Journal implements State {
     try {
       const files = new JournalFiles(options.directory, options.log);
       const { contents, appendAt } = await files.load();
-      const journal = new Journal(files, contents, options.log, unlock);
+      const journal = new Journal(files, contents, options, unlock);
       if (appendAt === undefined) await journal.#rewrite(false);
       else journal.#use(await files.openAt(appendAt), appendAt);
       return journal;
@@ -101,12 +108,12 @@ export class Journal implements State {
     const bytes = encodeRecord({ t: 'batch', ...batch });
     return this.#write(bytes, () => {
       const changed = this.#contents.apply(batch, bytes.length);
-      for (const listener of this.#listeners) listener(changed);
+      this.#tell(changed);
     });
   }
 
   note(key: string, value: unknown): Promise<void> {
-    if (JSON.stringify(this.#contents.notes.get(key)) === JSON.stringify(value) && !this.#notes.has(key)) return this.#writing ?? Promise.resolve();
+    if (JSON.stringify(this.#contents.notes.get(key)) === JSON.stringify(value) && !this.#notes.has(key) && !this.#unwritten.has(key)) return this.#writing ?? Promise.resolve();
     this.#contents.setNote(key, value, 0);
     this.#notes.set(key, value);
     return this.#promise((done, failed) => { this.#noteWaiters.push({ done, failed }); });
@@ -125,6 +132,16 @@ export class Journal implements State {
     await this.#unlock();
   }
 
+  #tell(keys: readonly string[]): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(keys);
+      } catch (error) {
+        this.#log.error('a subscriber of the state failed', { error });
+      }
+    }
+  }
+
   #write(bytes: Buffer, commit: () => void): Promise<void> {
     return this.#promise((done, failed) => { this.#pending.push({ bytes, commit, done, failed }); });
   }
@@ -133,7 +150,7 @@ export class Journal implements State {
     if (this.#closed) return Promise.reject(new Error('the state is closed'));
     return new Promise((done, failed) => {
       enqueue(done, failed);
-      this.#writing ??= this.#writeAll().finally(() => { this.#writing = undefined; });
+      this.#writing ??= this.#writeAll();
     });
   }
 
@@ -152,12 +169,16 @@ export class Journal implements State {
       for (const { commit, done } of group) { commit(); done(); }
       await this.#compactIfWorth();
     }
+    // In the same turn as the last look at the queue, so that nobody adds to it in between.
+    this.#writing = undefined;
   }
 
   #takeNotes(): Pending[] {
     if (this.#notes.size === 0) return [];
+    for (const key of this.#unwritten) this.#notes.set(key, this.#contents.notes.get(key));
     const all = [...this.#notes];
     this.#notes.clear();
+    this.#unwritten.clear();
     const waiters = this.#noteWaiters;
     this.#noteWaiters = [];
     const set = all.filter(([, value]) => value !== undefined);
@@ -167,7 +188,7 @@ export class Journal implements State {
       // Only the size is new; a later value may already be visible.
       for (const [key] of set) if (this.#contents.notes.has(key)) this.#contents.setNote(key, this.#contents.notes.get(key), bytes.length / set.length);
     };
-    return [{ bytes, commit, done: () => waiters.forEach(({ done }) => done()), failed: (error) => waiters.forEach(({ failed }) => failed(error)) }];
+    return [{ bytes, commit, done: () => waiters.forEach(({ done }) => done()), failed: (error) => { for (const [key] of all) this.#unwritten.add(key); waiters.forEach(({ failed }) => failed(error)); } }];
   }
 
   /** Appends durably, or fails and leaves the file to be replaced: after a failed fsync nobody knows what it holds. */
@@ -175,6 +196,7 @@ export class Journal implements State {
     if (!this.#handle) await this.#rewrite(false);
     const handle = this.#handle!;
     try {
+      this.#beforeWrite();
       for (let at = 0; at < bytes.length;) at += (await handle.write(bytes, at, bytes.length - at, this.#size + at)).bytesWritten;
       await handle.datasync();
       this.#size += bytes.length;

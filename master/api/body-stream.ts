@@ -103,6 +103,10 @@ export class BodyStream {
 
   #drained(): Promise<void> {
     const target = this.#gzip ?? this.#x.res;
+    if (!target.writableNeedDrain) {
+      this.#blocked = false;
+      return Promise.resolve();
+    }
     return new Promise((resolve) => {
       const done = (): void => {
         target.off('drain', done);

@@ -104,6 +104,7 @@ function definitionsOf(kinds: readonly Kind[], extras: readonly Schema[], dialec
     const name = define(node, definitions, dialect);
     Object.assign(definitions[name] as Json, gvk({ group: parts[0] ?? '', version: parts[1] ?? '' }, parts[2] ?? ''));
   }
+  Object.assign(definitions, scalarDefinitions(dialect));
   definitions[fullName('meta.v1.ListMeta')] = {
     description: 'What every list has.', type: 'object',
     properties: { continue: { type: 'string', description: 'Token for the next part.' }, remainingItemCount: { type: 'integer', format: 'int64', description: 'Items that follow this part.' }, resourceVersion: { type: 'string', description: 'Version that the list shows.' }, selfLink: { type: 'string', description: 'Deprecated and never set.' } },
@@ -141,8 +142,7 @@ function define(node: Node, definitions: Json, dialect: Dialect): string {
   if (definitions[name]) return name;
   const definition: Json = { type: 'object' };
   definitions[name] = definition;
-  const own = node.description;
-  if (own) definition['description'] = own;
+  if (node.about) definition['description'] = node.about;
   const required = [...node.fields].filter(([, field]) => field.required).map(([key]) => key);
   if (required.length > 0) definition['required'] = required;
   const properties: Json = {};
@@ -155,7 +155,9 @@ function define(node: Node, definitions: Json, dialect: Dialect): string {
 const formats: Readonly<Record<string, string>> = { 'date-time': 'date-time', 'micro-time': 'date-time', byte: 'byte', int32: 'int32', int64: 'int64', double: 'double', 'int-or-string': 'int-or-string' };
 
 function schemaOf(node: Node, definitions: Json, dialect: Dialect): Json {
-  if (node.type === 'object' && node.facts.definition) return reference(define(node, definitions, dialect), node.description, dialect);
+  if (node.type === 'object' && node.facts.definition) return reference(define(node, definitions, dialect), fieldDescription(node), dialect);
+  const scalar = scalars[node.facts.format ?? ''];
+  if (scalar) return reference(scalar.name, fieldDescription(node), dialect);
   const described: Json = node.description ? { description: node.description } : {};
   const format = node.facts.format && formats[node.facts.format] ? { format: formats[node.facts.format] } : {};
   const extensions = listExtensions(node);
@@ -169,6 +171,22 @@ function schemaOf(node: Node, definitions: Json, dialect: Dialect): Json {
     case 'string': case 'union': return { ...described, type: 'string', ...format };
     case 'unknown': return { ...described, type: 'object' };
   }
+}
+
+/** What a field says beside what its type says: elements of lists and maps say nothing of their own. */
+const fieldDescription = ({ description, about }: Node): string => (description === about ? '' : description);
+
+/** Types that are neither plain text nor plain numbers, which Kubernetes defines by name. */
+const scalars: Readonly<Record<string, { readonly name: string; readonly about: string; readonly types: readonly string[]; readonly format?: string }>> = {
+  'int-or-string': { name: 'io.k8s.apimachinery.pkg.util.intstr.IntOrString', about: 'A number, or text.', types: ['integer', 'string'], format: 'int-or-string' },
+  quantity: { name: 'io.k8s.apimachinery.pkg.api.resource.Quantity', about: 'A fixed-point number, such as 500m or 1Gi.', types: ['string', 'number'] },
+};
+
+function scalarDefinitions({ version }: Dialect): Json {
+  return Object.fromEntries(Object.values(scalars).map(({ name, about, types, format }) => [name, {
+    description: about, ...(format ? { format } : {}),
+    ...(version === 2 ? { type: 'string' } : { oneOf: types.map((type) => ({ type })) }),
+  }]));
 }
 
 function listExtensions({ facts }: Node): Json {

@@ -2,8 +2,12 @@ import type { Controller } from './controller.ts';
 import { endpointsController } from './endpoints.ts';
 import { endpointSliceMirroring } from './endpointslice-mirroring.ts';
 import { endpointSlice } from './endpointslice.ts';
+import { eventTtl } from './event-ttl.ts';
+import { garbageCollector } from './garbage-collector.ts';
 import { kubernetesService } from './kubernetes-service.ts';
 import { namespaceController } from './namespace.ts';
+import { nodeLifecycle } from './node-lifecycle.ts';
+import { podGc } from './pod-gc.ts';
 import { replication } from './replication.ts';
 import { rootCa } from './root-ca.ts';
 import { serviceAccount } from './serviceaccount.ts';
@@ -12,4 +16,5 @@ import { serviceAccount } from './serviceaccount.ts';
 export const controllers = (): readonly Controller[] => [
   namespaceController, serviceAccount, rootCa, kubernetesService,
   replication, endpointsController, endpointSlice, endpointSliceMirroring,
+  garbageCollector, nodeLifecycle(), podGc(), eventTtl(),
 ];

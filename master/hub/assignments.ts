@@ -46,8 +46,8 @@ export interface Resumption extends NodeItems {
   /** 0: a complete snapshot, whose first parts are {@link ServiceTable.snapshot}. */
   readonly from: number;
   readonly revision: number;
-  /** How many items the agent must hold afterwards; undefined when that is not certain right now. */
-  readonly expected: number | undefined;
+  /** How many items the agent must hold afterwards. */
+  readonly expected: number;
 }
 
 /**
@@ -62,8 +62,8 @@ export class Assignments {
   readonly #nodes = new Map<string, NodeEntry>();
   /** Where each pod is, by `namespace/name`. */
   readonly #places = new Map<string, string>();
-  /** Nodes that need a config map or secret, with the number of their pods that do. */
-  readonly #users = new Map<DependencyKey, Map<string, number>>();
+  /** Config maps and secrets that nodes need, with the number of their pods that do. */
+  readonly #users = new Map<DependencyKey, { exists: boolean; readonly nodes: Map<string, number> }>();
   /** Items to send, by node. */
   #dirty = new Map<string, Set<string>>();
   readonly #horizon: number;
@@ -122,10 +122,10 @@ export class Assignments {
     }
     const own = this.#collect(node, keys, new Map());
     const revision = this.#revision;
-    if (complete) return { from: 0, revision, items: own.items, removed: [], expected: this.#expected(node) };
+    if (complete) return { from: 0, revision, items: own.items, removed: [], expected: this.expected(node) };
     const shared = this.services.since(from);
     const removed = (entry?.tombstones.since(from) ?? []).filter((key) => !keys.has(key));
-    return { from, revision, items: [...shared.items, ...own.items], removed: [...shared.removed, ...own.removed, ...removed], expected: this.#expected(node) };
+    return { from, revision, items: [...shared.items, ...own.items], removed: [...shared.removed, ...own.removed, ...removed], expected: this.expected(node) };
   }
 
   /** Whether a pod of that uid is this node's. */
@@ -164,12 +164,15 @@ export class Assignments {
   #goneBefore(node: string, key: string, pod: Pod, revision: number): void {
     const { tombstones } = this.#node(node);
     tombstones.add(`pod/${key}`, revision);
-    for (const dependency of dependenciesOf(pod)) if (!this.#users.get(dependency)?.has(node)) tombstones.add(dependency, revision);
+    for (const dependency of dependenciesOf(pod)) if (!this.#users.get(dependency)?.nodes.has(node)) tombstones.add(dependency, revision);
   }
 
   #applyDependency(change: KindChange): void {
     const key: DependencyKey = `${change.kind.prefix === secrets.prefix ? 'secret' : 'configMap'}/${change.namespace}/${change.name}`;
-    for (const node of this.#users.get(key)?.keys() ?? []) {
+    const used = this.#users.get(key);
+    if (!used) return;
+    used.exists = change.type !== 'DELETED';
+    for (const node of used.nodes.keys()) {
       if (change.type === 'DELETED') this.#node(node).tombstones.add(key, change.revision);
       else this.#node(node).tombstones.delete(key);
       this.#mark(node, key);
@@ -213,12 +216,12 @@ export class Assignments {
   /** Counts uses of dependencies; what gets its first is to be sent, what loses its last is to be removed. */
   #use(node: string, keys: readonly DependencyKey[], by: 1 | -1, revision: number): void {
     for (const key of keys) {
-      const users = this.#users.get(key) ?? new Map<string, number>();
-      this.#users.set(key, users);
-      const count = (users.get(node) ?? 0) + by;
-      if (count > 0) users.set(node, count);
-      else users.delete(node);
-      if (users.size === 0) this.#users.delete(key);
+      const used = this.#users.get(key) ?? { exists: this.#dependency(key).revision > 0, nodes: new Map<string, number>() };
+      this.#users.set(key, used);
+      const count = (used.nodes.get(node) ?? 0) + by;
+      if (count > 0) used.nodes.set(node, count);
+      else used.nodes.delete(node);
+      if (used.nodes.size === 0) this.#users.delete(key);
       if (count === 0) this.#node(node).tombstones.add(key, revision);
       else this.#node(node).tombstones.delete(key);
       if (count === 0 || (count === 1 && by === 1)) this.#mark(node, key);
@@ -278,7 +281,7 @@ export class Assignments {
   }
 
   #needs(node: string, key: string): boolean {
-    return key.startsWith('pod/') ? this.#places.get(key.slice(4)) === node : this.#users.get(key as DependencyKey)?.has(node) === true;
+    return key.startsWith('pod/') ? this.#places.get(key.slice(4)) === node : this.#users.get(key as DependencyKey)?.nodes.has(node) === true;
   }
 
   #pack(key: string): Buffer | undefined {
@@ -293,11 +296,11 @@ export class Assignments {
     return (type === 'secret' ? this.#registry.stored(secrets, namespace, name) : this.#registry.stored(configMaps, namespace, name)) ?? { revision: 0 };
   }
 
-  #expected(node: string): number | undefined {
+  /** How many items a node holds that has everything. */
+  expected(node: string): number {
     const entry = this.#nodes.get(node);
-    if (this.#registry.store.revision !== this.#revision) return undefined;
     const dependencies = new Set([...(entry?.pods.values() ?? [])].flatMap((pod) => pod.dependencies));
-    const existing = [...dependencies].filter((key) => this.#dependency(key).revision > 0);
+    const existing = [...dependencies].filter((key) => this.#users.get(key)?.exists);
     return this.services.size + (entry?.pods.size ?? 0) + existing.length;
   }
 }

@@ -209,7 +209,8 @@ export class Session {
     }
     this.#hello = hello;
     this.#sendWelcome();
-    this.#sent = hello.epoch === assignments.epoch ? hello.revision : 0;
+    const kept = hello.revision === assignments.revision && hello.items !== undefined && hello.items !== assignments.expected(this.node);
+    this.#sent = hello.epoch === assignments.epoch && !kept ? hello.revision : 0;
     this.#catchUp();
     if (hello.epoch !== assignments.epoch || this.#options.lacksReports()) this.askForReports();
   }
@@ -263,7 +264,7 @@ export class Session {
     this.#sent = revision;
     this.#unacknowledged = 1;
     this.#behind = false;
-    this.#expected = expected === undefined ? undefined : { revision, items: expected };
+    this.#expected = { revision, items: expected };
     for (const frame of frames) {
       this.#behind ||= frames.length > 1;
       await this.#sendAndWait(frame);

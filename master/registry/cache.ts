@@ -24,8 +24,10 @@ export class ParsedCache {
     return object;
   }
 
+  /** A revision that a failed commit gave back may come again with another object: the latest one counts. */
   put(revision: number, object: unknown, size: number): void {
-    if (this.#entries.has(revision)) return;
+    this.#bytes -= this.#entries.get(revision)?.size ?? 0;
+    this.#entries.delete(revision);
     this.#entries.set(revision, { object, size });
     this.#bytes += size;
     for (const [oldest, entry] of this.#entries) {

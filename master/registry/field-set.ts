@@ -1,5 +1,7 @@
 import type { Node } from '../../shared/schema.ts';
 
+const none: ReadonlyMap<string, FieldSet> = new Map();
+
 /**
  * A set of field paths as a tree. Path elements are keys of the `FieldsV1` format: `f:name` for a field or map key,
  * `k:{"name":"x"}` for an item of a keyed list, `v:"x"` for a member of a set.
@@ -7,16 +9,29 @@ import type { Node } from '../../shared/schema.ts';
 export class FieldSet {
   /** Whether the path that leads here is itself in the set. */
   member = false;
-  readonly children = new Map<string, FieldSet>();
+  /** Most nodes are leaves: they share one empty map. */
+  #children: Map<string, FieldSet> | undefined;
+
+  get children(): ReadonlyMap<string, FieldSet> {
+    return this.#children ?? none;
+  }
 
   get empty(): boolean {
     return !this.member && this.children.size === 0;
   }
 
+  set(element: string, child: FieldSet): void {
+    (this.#children ??= new Map<string, FieldSet>()).set(element, child);
+  }
+
+  delete(element: string): void {
+    this.#children?.delete(element);
+  }
+
   /** The child of a path element, made if absent. */
   child(element: string): FieldSet {
     let child = this.children.get(element);
-    if (!child) this.children.set(element, child = new FieldSet());
+    if (!child) this.set(element, child = new FieldSet());
     return child;
   }
 
@@ -38,7 +53,7 @@ export class FieldSet {
   toJSON(): Record<string, unknown> {
     const json: Record<string, unknown> = {};
     if (this.member && this.children.size > 0) json['.'] = {};
-    for (const [element, child] of [...this.children].sort(([a], [b]) => (a < b ? -1 : 1))) json[element] = child.toJSON();
+    for (const [element, child] of this.children) json[element] = child.toJSON();
     return json;
   }
 
@@ -47,7 +62,7 @@ export class FieldSet {
     const entries = Object.entries((json ?? {}) as Record<string, unknown>);
     for (const [element, child] of entries) {
       if (element === '.') set.member = true;
-      else set.children.set(element, FieldSet.fromJSON(child));
+      else set.set(element, FieldSet.fromJSON(child));
     }
     if (entries.length === 0) set.member = true;
     return set;
@@ -58,8 +73,8 @@ export class FieldSet {
 export function union(a: FieldSet, b: FieldSet): FieldSet {
   const result = new FieldSet();
   result.member = a.member || b.member;
-  for (const [element, child] of a.children) result.children.set(element, union(child, b.children.get(element) ?? new FieldSet()));
-  for (const [element, child] of b.children) if (!a.children.has(element)) result.children.set(element, child);
+  for (const [element, child] of a.children) result.set(element, union(child, b.children.get(element) ?? new FieldSet()));
+  for (const [element, child] of b.children) if (!a.children.has(element)) result.set(element, child);
   return result;
 }
 
@@ -73,7 +88,7 @@ function combine(a: FieldSet, b: FieldSet, keep: (inA: boolean, inB: boolean) =>
   result.member = keep(a.member, b.member);
   for (const [element, child] of a.children) {
     const kept = combine(child, b.children.get(element) ?? new FieldSet(), keep);
-    if (!kept.empty) result.children.set(element, kept);
+    if (!kept.empty) result.set(element, kept);
   }
   return result;
 }

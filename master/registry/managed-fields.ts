@@ -27,10 +27,10 @@ export function ownedFields(kind: Kind, document: unknown): FieldSet {
   for (const path of unowned) {
     const parent = set.at(path.slice(0, -1));
     const child = parent?.children.get(path[path.length - 1]!);
-    if (child && path.length > 1) parent!.children.delete(path[path.length - 1]!);
+    if (child && path.length > 1) parent!.delete(path[path.length - 1]!);
     else if (child) child.member = false;
   }
-  for (const key of ['f:apiVersion', 'f:kind', 'f:metadata']) if (set.children.get(key)?.empty) set.children.delete(key);
+  for (const key of ['f:apiVersion', 'f:kind', 'f:metadata']) if (set.children.get(key)?.empty) set.delete(key);
   return set;
 }
 
@@ -60,7 +60,7 @@ function collectChanges(node: Node | undefined, a: unknown, b: unknown, common: 
     if (child.children.size > 0) {
       const below = new FieldSet();
       collectChanges(left.node, left.value, right.value, child, below);
-      if (!below.empty) into.children.set(element, below);
+      if (!below.empty) into.set(element, below);
     } else if (child.member && JSON.stringify(left.value) !== JSON.stringify(right.value)) into.child(element).member = true;
   }
 }
@@ -83,6 +83,7 @@ export function trackFields(kind: Kind, old: KubeObject | undefined, object: Kub
 
 function withUpdate(kind: Kind, managers: readonly Manager[], old: KubeObject | undefined, object: KubeObject, options: WriteOptions, nowMs: number): Manager[] {
   const now = ownedFields(kind, object);
+  if (!old && managers.length === 0) return [{ entry: updateEntry(kind, options, toTime(nowMs)), fields: now }];
   const before = old ? ownedFields(kind, old) : new FieldSet();
   const common = intersection(now, before);
   const taken = union(difference(now, before), old ? changedFields(kind, old, object, common) : new FieldSet());
@@ -93,13 +94,14 @@ function withUpdate(kind: Kind, managers: readonly Manager[], old: KubeObject | 
   const mine = managers.find(isWriter);
   const fields = intersection(union(mine?.fields ?? new FieldSet(), taken), now);
   if (fields.empty) return others;
-  const entry = {
-    manager: options.fieldManager!, operation: 'Update', apiVersion: kind.apiVersion,
-    time: taken.empty && mine?.entry.time ? mine.entry.time : toTime(nowMs),
-    ...(options.subresource ? { subresource: options.subresource } : {}),
-  };
+  const entry = updateEntry(kind, options, taken.empty && mine?.entry.time ? mine.entry.time : toTime(nowMs));
   return capUpdates([...others, { entry, fields }]);
 }
+
+const updateEntry = (kind: Kind, options: WriteOptions, time: string): Manager['entry'] => ({
+  manager: options.fieldManager ?? '', operation: 'Update', apiVersion: kind.apiVersion, time,
+  ...(options.subresource ? { subresource: options.subresource } : {}),
+});
 
 function capUpdates(managers: Manager[]): Manager[] {
   const updates = managers.filter(({ entry }) => entry.operation === 'Update');

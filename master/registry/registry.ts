@@ -304,9 +304,8 @@ export class Registry {
     if (old && unchanged(object, old)) return this.wrap({ key, revision: expect, bytes: toBytes(object) });
     if (options.dryRun) return { revision: expect, bytes: toBytes(object), object };
     let bytes: Uint8Array = new Uint8Array(0);
-    const put: Op = { type: 'put', key, expect, value: (revision) => (bytes = stamp(object, revision)) };
+    const put: Op = { type: 'put', key, expect, value: (revision) => (bytes = this.#stamped(object, revision)) };
     const revision = await this.#write(kind, object, put, claims);
-    this.#cache.put(revision, object, bytes.length);
     return { revision, bytes, object };
   }
 
@@ -315,9 +314,16 @@ export class Registry {
     if (options.dryRun) return { revision: expect, bytes: toBytes(object), object };
     let bytes: Uint8Array = new Uint8Array(0);
     const last = structuredClone(object);
-    const op: Op = { type: 'delete', key, expect, value: (revision) => (bytes = stamp(last, revision)) };
+    const op: Op = { type: 'delete', key, expect, value: (revision) => (bytes = this.#stamped(last, revision)) };
     const revision = await this.#write(kind, last, op, this.#claims(kind, undefined, object, key));
     return { revision, bytes, object: last };
+  }
+
+  /** Encodes an object with its revision, and keeps its parsed form for whoever hears of the change. */
+  #stamped(object: KubeObject, revision: number): Uint8Array {
+    const bytes = stamp(object, revision);
+    this.#cache.put(revision, object, bytes.length);
+    return bytes;
   }
 
   #claims(kind: Kind, object: KubeObject | undefined, old: KubeObject | undefined, owner: string): readonly Op[] {

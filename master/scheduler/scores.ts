@@ -47,6 +47,11 @@ export class Scores {
     return this.#score(slot) !== unfit;
   }
 
+  /** The score of a node now; negative when the pod does not fit. */
+  scoreOf(slot: number): number {
+    return this.#score(slot);
+  }
+
   /** Why a pod does not fit a node: what the first check that fails says. */
   refusal(slot: number): Refusal | undefined {
     for (const { fits, reasons, resolvable } of this.#checks) {

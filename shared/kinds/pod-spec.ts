@@ -88,6 +88,6 @@ export type PodSpec = InferOutput<typeof PodSpec>;
 
 export const PodTemplateSpec = obj('core.v1.PodTemplateSpec', {
   metadata: opt(ObjectMeta, 'Labels and annotations of the pods.'),
-  spec: req(PodSpec, 'What the pods should be.'),
+  spec: dflt(PodSpec, { containers: [] }, 'What the pods should be.'),
 }, 'What pods made from it look like.');
 export type PodTemplateSpec = InferOutput<typeof PodTemplateSpec>;

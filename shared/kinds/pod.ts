@@ -1,5 +1,5 @@
 import { defineKind, topLevel, type ObjectOf } from '../kind.ts';
-import { dflt, req } from '../schema.ts';
+import { dflt } from '../schema.ts';
 import { podColumns } from './pod-columns.ts';
 import { normalizePod, qosClass } from './pod-defaults.ts';
 import { PodSpec } from './pod-spec.ts';
@@ -8,7 +8,7 @@ import { validatePodUpdate } from './pod-update.ts';
 import { validatePod } from './pod-validation.ts';
 
 const PodSchema = topLevel('core.v1.Pod', {
-  spec: req(PodSpec, 'What the pod should be.'),
+  spec: dflt(PodSpec, { containers: [] }, 'What the pod should be.'),
   status: dflt(PodStatus, {}, 'What is known of it.'),
 }, 'Containers that run together on one node.');
 export type Pod = ObjectOf<typeof PodSchema>;

@@ -89,7 +89,7 @@ function runTests(): void {
   });
 
   test('a port that another program holds on 0.0.0.0 is told, not silently lost', () => {
-    assert.ok(lines.some((line) => /^problem EADDRINUSE cannot listen on 10\.96\.0\.10:8181\/TCP for service default\/taken:http: port 8181 is already taken/.test(line)), lines.join('\n'));
+    assert.ok(lines.some((line) => line.startsWith('problem EADDRINUSE cannot listen on 10.96.0.10:8181/TCP for service default/taken:http: port 8181 is already taken')), lines.join('\n'));
   });
 
   test('the route is made again when it is gone', async () => {

@@ -100,12 +100,27 @@ class World {
       () => this.cluster.links.get(node)?.cut(),
       () => this.cluster.links.get(node)?.ends[Math.floor(this.#random() * 2)]!.destroy(),
       () => this.#restartAgent(node),
-      async () => { if (this.#random() < 0.3) { await this.cluster.stopMaster(); await clock.pass(this.#random() * 5000); await this.cluster.startMaster(); } },
+      async () => { if (this.#random() < 0.3) await this.#restartMaster(); },
       async () => { if (this.#random() < 0.3) await registry.store.compact(Math.floor(registry.store.revision * this.#random())); },
     ];
     await this.#pick(actions)!();
     const rest = this.#random();
     await clock.pass(rest < 0.4 ? 0 : rest < 0.9 ? this.#random() * 50 : this.#random() * 20_000);
+  }
+
+  /** Some of the time it comes back without a memory of what was removed while nobody was connected. */
+  async #restartMaster(): Promise<void> {
+    const { registry, clock } = this.cluster;
+    await this.cluster.stopMaster();
+    if (this.#random() < 0.5) {
+      await this.#touchService();
+      await this.#touchConfigMap();
+      const pod = this.#pick(registry.all(pods));
+      if (pod) await registry.delete(pods, 'default', pod.metadata.name!, { gracePeriodSeconds: 0 });
+      await registry.store.compact(registry.store.revision);
+    }
+    await clock.pass(this.#random() * 5000);
+    await this.cluster.startMaster();
   }
 
   async #restartAgent(node: string): Promise<void> {
@@ -127,7 +142,7 @@ class World {
     const name = this.#pick(['a', 'b', 'c'])!;
     if (!registry.find(configMaps, 'default', name)) await registry.create(configMaps, 'default', { metadata: { name }, data: {} });
     else if (this.#random() < 0.3) await registry.delete(configMaps, 'default', name);
-    else await registry.modify(configMaps, 'default', name, (current) => Object.assign(current, { data: { n: String(this.#serial++) } }));
+    else await registry.modify(configMaps, 'default', name, (current) => Object.assign(current, { data: { n: String(this.#serial++).padEnd(this.#random() < 0.3 ? 20_000 : 1) } }));
   }
 
   async #touchService(): Promise<void> {

@@ -43,6 +43,7 @@ async function setup(backends: readonly Backend[], options: Partial<ProxyOptions
   const probe = await bound(over.address ?? address);
   const { port } = probe.address();
   probe.close();
+  await once(probe, 'close');
   const route = (targets: readonly Backend[]): Promise<void> => {
     proxy.apply([{ protocol: 'UDP', address, port, service: 'default/dns:dns', affinitySeconds: 0, backends: targets, ...over }]);
     return proxy.settled();
@@ -109,6 +110,7 @@ test('a backend that is not there is left for another', async () => {
   const gone = await bound('127.0.2.4');
   const dead = { address: '127.0.2.4', port: gone.address().port };
   gone.close();
+  await once(gone, 'close');
   const { port, proxy } = await setup([dead, await backend('b')]);
   const client = await bound('127.0.3.1');
   let answer = '';

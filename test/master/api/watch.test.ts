@@ -159,6 +159,7 @@ test('bookmarks come every minute, and before the end', async () => {
   const watch = await lab.client.watch(configMaps, `allowWatchBookmarks=true&resourceVersion=${lab.store.revision}&timeoutSeconds=90`);
   const silent = await lab.client.watch(configMaps, `resourceVersion=${lab.store.revision}&timeoutSeconds=90`);
   await lab.client.post(pods, pod('other'));
+  await new Promise((resolve) => setTimeout(resolve, 10));
   clock.advance(60_000);
   const bookmark = await watch.next();
   assert.equal(bookmark, { type: 'BOOKMARK', object: { kind: 'ConfigMap', apiVersion: 'v1', metadata: { resourceVersion: String(lab.store.revision), creationTimestamp: null } } });
@@ -195,7 +196,8 @@ test('as metadata alone', async ({ lab }) => {
   watch.close();
 });
 
-test('over a WebSocket: a message per event, of any size', async ({ lab }) => {
+test('over a WebSocket: a message per event, of any size; the token may come as a protocol', async () => {
+  const lab = await openLab({ tokens: { authenticate: (token) => (token === 'token' ? { name: 'browser', groups: [] } : undefined) } });
   await create(lab, 'a');
   const messages: Json[] = [];
   const ws = new WebSocket(`ws://127.0.0.1:${lab.port}${configMaps}?watch=1`, ['base64url.bearer.authorization.k8s.io.dG9rZW4', 'binary.k8s.io']);
@@ -213,6 +215,7 @@ test('over a WebSocket: a message per event, of any size', async ({ lab }) => {
   assert.is(lab.server.watchers, 1);
   ws.close();
   await within(5000, new Promise((resolve) => ws.once('close', resolve)));
+  await lab.close();
 });
 
 test('a WebSocket for anything else is refused', async ({ lab }) => {

@@ -1,0 +1,72 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { containerHash, containerOptions, sandboxOptions } from '../../../agent/runtime/docker-spec.ts';
+import { qosClass } from '../../../agent/runtime/qos.ts';
+import { podOf } from '../../fakes/pod.ts';
+
+const test = suite('docker-spec');
+const host = (container: object, spec: object = {}, imageUser = '') => {
+  const pod = podOf('p', { containers: [{ name: 'a', image: 'a:1', ...container }], ...spec });
+  return containerOptions({
+    pod, container: pod.spec.containers[0]!, owner: 'o', attempt: 2, backoffMs: 10_000, sandboxId: 'box', image: 'sha256:1', imageUser, env: ['A=b'],
+    command: undefined, args: ['x'], mounts: [], messageFile: '/m', nodeMemoryBytes: 2 ** 30, oomFloor: -1000,
+  });
+};
+const box = (spec: object) => sandboxOptions({ pod: podOf('p', { containers: [{ name: 'a', image: 'a:1' }], ...spec }), owner: 'o', image: 'pause', attempt: 0, dns: undefined, oomFloor: -1000 });
+
+test('a container joins its sandbox and says whose it is', () => {
+  const made = host({});
+  assert.is(made.HostConfig.NetworkMode, 'container:box');
+  assert.is(made.HostConfig.IpcMode, 'container:box');
+  assert.equal(made.Cmd, ['x']);
+  assert.not.ok('Entrypoint' in made);
+  assert.equal(made.Labels, {
+    'io.wherry.owner': 'o', 'io.kubernetes.pod.namespace': 'default', 'io.kubernetes.pod.name': 'p', 'io.kubernetes.pod.uid': 'uid-p', 'io.kubernetes.container.name': 'a',
+    'io.kubernetes.sandbox.id': 'box', 'io.wherry.restart-count': '2', 'io.wherry.backoff-ms': '10000', 'io.wherry.hash': containerHash({ name: 'a', image: 'a:1' }), 'io.wherry.termination-message': '/m',
+  });
+  assert.equal(made.HostConfig.Mounts, [{ Type: 'bind', Source: '/m', Target: '/dev/termination-log', ReadOnly: false }]);
+});
+
+test('resources', () => {
+  const { CpuShares, CpuQuota, CpuPeriod, Memory, MemorySwap, OomScoreAdj } = host({ resources: { limits: { cpu: '250m', memory: '64Mi' }, requests: { cpu: '100m', memory: '64Mi' } } }).HostConfig;
+  assert.equal([CpuShares, CpuQuota, CpuPeriod, Memory, MemorySwap, OomScoreAdj], [102, 25_000, 100_000, 67_108_864, 67_108_864, 937]);
+  assert.equal([host({}).HostConfig.CpuShares, host({}).HostConfig.OomScoreAdj], [2, 1000]);
+});
+
+test('privileges', () => {
+  const made = host({
+    securityContext: { runAsUser: 7, readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: { add: ['NET_ADMIN'], drop: ['ALL'] }, seccompProfile: { type: 'Unconfined' }, procMount: 'Unmasked' },
+  }, { securityContext: { runAsUser: 1, runAsGroup: 2, fsGroup: 3, supplementalGroups: [4] } });
+  assert.is(made.User, '7:2');
+  const { ReadonlyRootfs, CapAdd, CapDrop, SecurityOpt, GroupAdd, MaskedPaths } = made.HostConfig;
+  assert.equal({ ReadonlyRootfs, CapAdd, CapDrop, SecurityOpt, GroupAdd, MaskedPaths }, {
+    ReadonlyRootfs: true, CapAdd: ['NET_ADMIN'], CapDrop: ['ALL'], SecurityOpt: ['no-new-privileges', 'seccomp=unconfined'], GroupAdd: ['4', '3'], MaskedPaths: [],
+  });
+  assert.is(host({ securityContext: { runAsGroup: 5 } }, {}, 'web:web').User, 'web:5');
+  assert.not.ok('User' in host({}));
+});
+
+test('the sandbox has ports, name and namespaces', () => {
+  const made = box({ containers: [{ name: 'a', image: 'a:1', ports: [{ containerPort: 80, hostPort: 8080 }, { containerPort: 81 }, { containerPort: 53, hostPort: 53, hostIP: '127.0.0.1', protocol: 'UDP' }] }], hostAliases: [{ ip: '1.2.3.4', hostnames: ['x', 'y'] }] });
+  assert.is(made.Hostname, 'p');
+  assert.equal(made.HostConfig.PortBindings, { '80/tcp': [{ HostIp: '', HostPort: '8080' }], '53/udp': [{ HostIp: '127.0.0.1', HostPort: '53' }] });
+  assert.equal(made.HostConfig.ExtraHosts, ['x:1.2.3.4', 'y:1.2.3.4']);
+  assert.equal([made.HostConfig.NetworkMode, made.HostConfig.IpcMode], ['bridge', 'shareable']);
+});
+
+test('namespaces of the host', () => {
+  const made = box({ hostNetwork: true, hostPID: true, hostIPC: true });
+  assert.equal([made.HostConfig.NetworkMode, made.HostConfig.IpcMode, made.HostConfig.PidMode, made.Hostname], ['host', 'host', 'host', undefined]);
+  assert.is(host({}, { shareProcessNamespace: true }).HostConfig.PidMode, 'container:box');
+});
+
+test('quality of service', () => {
+  const of = (...resources: object[]) => qosClass(podOf('p', { containers: resources.map((r, i) => ({ name: `c${i}`, image: 'a:1', resources: r })) }).spec);
+  assert.is(of({}), 'BestEffort');
+  assert.is(of({ limits: { cpu: '1', memory: '1Gi' } }), 'Guaranteed');
+  assert.is(of({ limits: { cpu: '1', memory: '1Gi' }, requests: { cpu: '1000m', memory: '1024Mi' } }), 'Guaranteed');
+  assert.is(of({ limits: { cpu: '1', memory: '1Gi' } }, {}), 'Burstable');
+  assert.is(of({ requests: { cpu: '1' } }), 'Burstable');
+});
+
+test.run();
