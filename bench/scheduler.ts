@@ -42,7 +42,7 @@ export async function bench(): Promise<void> {
 
 async function measure(count: number, run: (registry: Registry, count: number) => Promise<number>): Promise<number> {
   const directory = await mkdtemp(join(parent, 'bench-scheduler-'));
-  const store = await openLmdbStore({ directory, log: silentLog });
+  const store = await openLmdbStore({ directory });
   try {
     const registry = new Registry({ store, clock: systemClock, random: Math.random, kinds, allocators: [], cacheBytes: 256 * 1024 * 1024 });
     await fill(registry, count);

@@ -206,7 +206,7 @@ export class PodManager {
       if (signal.aborted) return;
       engine?.(false);
       await sleep(clock, waitMs, signal);
-      waitMs = Math.min(2000, waitMs * 2);
+      waitMs = Math.min(1000, waitMs * 2);
     }
   }
 

@@ -51,7 +51,9 @@ export function refusal({ user, verb, resource, path }: Access, reason: string |
   const { group, subresource, namespace, name } = resource;
   const what = JSON.stringify(subresource ? `${resource.resource}/${subresource}` : resource.resource);
   const where = namespace ? ` in the namespace ${JSON.stringify(namespace)}` : ' at the cluster scope';
-  return forbidden({ group, plural: resource.resource, kind: '' }, name, `${who} resource ${what} in API group ${JSON.stringify(group)}${where}${why}`);
+  const details = { ...(name ? { name } : {}), ...(group ? { group } : {}), kind: resource.resource };
+  const { message } = forbidden({ group, plural: resource.resource, kind: '' }, name, `${who} resource ${what} in API group ${JSON.stringify(group)}${where}${why}`);
+  return new StatusError(403, 'Forbidden', message, details);
 }
 
 const masters = 'system:masters';

@@ -1,10 +1,17 @@
+import { decode } from '../../shared/decode.ts';
 import type { Kind } from '../../shared/kind.ts';
 import { badRequest } from '../../shared/status.ts';
+import type { WriteOptions } from '../registry/types.ts';
 import { mediaType, parseBody, readBody, unrecognized, type Body } from './body.ts';
 import type { Exchange } from './exchange.ts';
 
 /** The kind that a document must be of, as far as checking needs it. */
-type Expected = Pick<Kind, 'kind' | 'version' | 'apiVersion'>;
+interface Expected {
+  readonly kind: string;
+  readonly apiVersion: string;
+  /** Older versions with the same document. */
+  readonly aliases?: readonly string[];
+}
 
 /**
  * Reads a request's body as an object of a kind; whose apiVersion and kind, if it has any, must be the kind's.
@@ -34,7 +41,7 @@ function checkType(kind: Expected, apiVersion: string, name: string): void {
     const version = apiVersion.slice(apiVersion.indexOf('/') + 1);
     throw badRequest(`${name} in version ${JSON.stringify(version)} cannot be handled as a ${kind.kind}: no kind ${JSON.stringify(name)} is registered for version ${JSON.stringify(apiVersion)} here`);
   }
-  if (apiVersion !== kind.apiVersion) throw badRequest(`the API version in the data (${apiVersion}) does not match the expected API version (${kind.apiVersion})`);
+  if (apiVersion !== kind.apiVersion && !kind.aliases?.includes(apiVersion)) throw badRequest(`the API version in the data (${apiVersion}) does not match the expected API version (${kind.apiVersion})`);
 }
 
 const goValue = (value: unknown): string => (Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value === 'boolean' ? 'bool' : typeof value);
@@ -48,13 +55,15 @@ function wrongField(what: string, field: 'apiVersion' | 'kind', value: unknown, 
 }
 
 /**
- * Acts on what strict field validation finds beside unknown fields, which the registry reports.
+ * Acts on repeated keys; fields that the schema does not know are the registry's to report, but for those of a
+ * document that is refused here already.
  * @throws StatusError 400 with Strict
  */
-export function checkStrict(kind: Expected, body: Body, validation: 'Strict' | 'Warn' | 'Ignore' | undefined, warn: (text: string) => void): void {
+export function checkStrict(kind: Kind, body: Body, validation: WriteOptions['fieldValidation'], warn: (text: string) => void): void {
   if (validation !== 'Strict' && validation !== 'Warn') return;
   const problems = body.strict();
   if (problems.length === 0) return;
-  if (validation === 'Strict') throw badRequest(`${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}: strict decoding error: ${problems.join(', ')}`);
-  problems.forEach(warn);
+  if (validation === 'Warn') return problems.forEach(warn);
+  const unknown = decode(kind.schema, body.value, { complete: false }).unknown.map((path) => `unknown field ${JSON.stringify(path)}`);
+  throw badRequest(`${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}: strict decoding error: ${[...problems, ...unknown].join(', ')}`);
 }

@@ -157,7 +157,7 @@ const formats: Readonly<Record<string, string>> = { 'date-time': 'date-time', 'm
 function schemaOf(node: Node, definitions: Json, dialect: Dialect): Json {
   if (node.type === 'object' && node.facts.definition) return reference(define(node, definitions, dialect), fieldDescription(node), dialect);
   const scalar = scalars[node.facts.format ?? ''];
-  if (scalar) return reference(scalar.name, fieldDescription(node), dialect);
+  if (scalar) return reference(scalar.name, node.description, dialect);
   const described: Json = node.description ? { description: node.description } : {};
   const format = node.facts.format && formats[node.facts.format] ? { format: formats[node.facts.format] } : {};
   const extensions = listExtensions(node);

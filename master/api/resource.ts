@@ -14,7 +14,7 @@ import { negotiate } from './negotiate.ts';
 import { revision, writeOptions } from './options.ts';
 import { patchObject } from './patch.ts';
 import type { ResourceRequest } from './request.ts';
-import { answerSubresource, type SubresourceOptions } from './subresource.ts';
+import { answerSubresource, bindPod, type SubresourceOptions } from './subresource.ts';
 import { includeObject } from './table.ts';
 import type { Watches } from './watch.ts';
 
@@ -52,6 +52,8 @@ export function answerResource(call: Call): Promise<void> | void {
   // Objects are written in their namespace and at their own path.
   if (kind.namespaced && !request.namespace && verb !== 'list' && verb !== 'watch') throw noSuchMethod();
   if (onObject.has(verb) !== (request.name !== '') && verb !== 'watch') throw noSuchMethod();
+  // A Binding is never stored: creating one assigns its pod.
+  if (kind.prefix === 'core/bindings/') return bindPod(call, '');
   return handlers[verb](call);
 }
 

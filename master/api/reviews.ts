@@ -34,7 +34,7 @@ export function answerReview(x: Exchange, authorizer: Authorizer): boolean | Pro
 }
 
 async function answer(x: Exchange, apiVersion: string, review: Review, authorizer: Authorizer): Promise<true> {
-  const { document } = await readDocument(x, { kind: review.kind, version: 'v1', apiVersion });
+  const { document } = await readDocument(x, { kind: review.kind, apiVersion });
   const status = await review.status(document, x.user, authorizer);
   sendJson(x, 201, { ...document, kind: review.kind, apiVersion, metadata: isObject(document['metadata']) ? document['metadata'] : {}, status });
   return true;

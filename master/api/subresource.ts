@@ -80,7 +80,7 @@ async function updateStatus(call: Call): Promise<void> {
   sendObject(call, 200, await registry.update(kind, request.namespace, request.name, document, options));
 }
 
-const scaleKind = { kind: 'Scale', version: 'v1', apiVersion: 'autoscaling/v1' };
+const scaleKind = { kind: 'Scale', apiVersion: 'autoscaling/v1' };
 
 async function scale(call: Call): Promise<void> {
   const { x, kind, request: { namespace, name }, options: { registry } } = call;
@@ -109,7 +109,7 @@ async function scaleChange(call: Call): Promise<((current: KubeObject) => unknow
   }
 }
 
-const bindingKind = { kind: 'Binding', version: 'v1', apiVersion: 'v1' };
+const bindingKind = { kind: 'Binding', apiVersion: 'v1' };
 
 /** Answers a POST of a Binding, to `pods/NAME/binding` or to `bindings`. */
 export async function bindPod(call: Call, pod: string): Promise<void> {
@@ -133,9 +133,11 @@ function bindingTarget(document: Record<string, unknown>): BindingTarget {
   return document as unknown as BindingTarget;
 }
 
+const evictionKind = { kind: 'Eviction', apiVersion: 'policy/v1', aliases: ['policy/v1beta1'] };
+
 async function evictPod({ x, request, options: { registry } }: Call): Promise<void> {
   if (x.info.verb !== 'create') throw noSuchMethod();
-  const { document } = await readDocument(x, { kind: 'Eviction', version: 'v1', apiVersion: 'policy/v1' });
+  const { document } = await readDocument(x, evictionKind);
   await evict(registry, request.namespace, request.name, document, writeOptions(x, 'CreateOptions', 'eviction'));
   sendSuccess(x, 201);
 }

@@ -121,20 +121,26 @@ export function itemElement(node: Node, item: unknown): string {
 
 export const memberElement = (value: unknown): string => `v:${JSON.stringify(value)}`;
 
-/** Every field of a document, as structured-merge-diff's `ToFieldSet` has them: leaves, list items, and map entries. */
-export function fieldSetOf(node: Node | undefined, value: unknown, into = new FieldSet()): FieldSet {
-  switch (ownership(node, value)) {
+/**
+ * Every field of a document. By default as structured-merge-diff's `ToFieldSet` has them, which is what an applier owns:
+ * leaves, list items and map entries. With `containers`, the objects, maps and lists around them too, as its `Compare`
+ * has them, which is what an update adds.
+ */
+export function fieldSetOf(node: Node | undefined, value: unknown, into = new FieldSet(), containers = false): FieldSet {
+  const kind = ownership(node, value);
+  if (containers) into.member = true;
+  switch (kind) {
     case 'leaf': into.member = true; break;
     case 'fields': {
       const fields = Object.entries(value as object);
       if (fields.length === 0) into.member = true;
-      for (const [key, child] of fields) fieldSetOf(childNode(node!, key), child, into.child(`f:${key}`));
+      for (const [key, child] of fields) fieldSetOf(childNode(node!, key), child, into.child(`f:${key}`), containers);
       break;
     }
     case 'items':
       for (const item of value as unknown[]) {
         const child = into.child(itemElement(node!, item));
-        fieldSetOf(node!.item, item, child);
+        fieldSetOf(node!.item, item, child, containers);
         child.member = true;
       }
       break;

@@ -15,7 +15,11 @@ export const taintToleration: Plugin = {
         return taint ? [`node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`] : [];
       },
       weight: 3,
-      score: (slot) => 100 / (1 + snapshot.facts(slot).taints.filter((taint) => taint.effect === 'PreferNoSchedule' && !tolerated(shape, taint)).length),
+      score(slot) {
+        const { taints } = snapshot.facts(slot);
+        if (taints.length === 0) return 100;
+        return 100 / (1 + taints.filter((taint) => taint.effect === 'PreferNoSchedule' && !tolerated(shape, taint)).length);
+      },
     };
   },
 };

@@ -2,7 +2,6 @@ import type { Clock } from '../../../shared/clock.ts';
 import type { Kind } from '../../../shared/kind.ts';
 import { events, type Event } from '../../../shared/kinds/event.ts';
 import { kinds } from '../../../shared/kinds/index.ts';
-import { nodes } from '../../../shared/kinds/node.ts';
 import { pods, type Pod } from '../../../shared/kinds/pod.ts';
 import { silentLog, type Log } from '../../../shared/log.ts';
 import type { KubeObject } from '../../../shared/meta.ts';
@@ -15,9 +14,6 @@ import { Registry } from '../../../master/registry/registry.ts';
 import type { Admission } from '../../../master/registry/types.ts';
 import { openMemoryStore } from '../../../master/store/memory.ts';
 import type { Store } from '../../../master/store/store.ts';
-
-// TEMPORARY until the kind does this itself.
-if (!nodes.prepareCreate) Object.assign(nodes, { prepareCreate: (node: { status?: unknown }) => { node.status = {}; } });
 
 /** Time that stands still until a test moves it. */
 export class ManualClock implements Clock {
