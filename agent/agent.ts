@@ -10,7 +10,7 @@ import type { AgentConfig } from './config.ts';
 import { enrol, type Identity } from './enrol.ts';
 import { createProxy, type Proxy } from './net/proxy.ts';
 import { planRoutes, type Listener } from './net/routes.ts';
-import { createServiceRange } from './net/service-range.ts';
+import { createServiceRange, type ServiceRange } from './net/service-range.ts';
 import { chooseTcpEngine } from './net/tcp.ts';
 import { machineFacts } from './node-facts.ts';
 import { NodeReporter } from './node.ts';
@@ -68,7 +68,7 @@ class Agent {
   readonly #events: EventLog;
   readonly #runtime: DockerRuntime;
   #proxy: Proxy | undefined;
-  #range: { readonly cidr: string; readonly scope: Scope } | undefined;
+  #range: { readonly cidr: string; readonly scope: Scope; readonly route: ServiceRange } | undefined;
   #scope: Scope | undefined;
 
   constructor(options: AgentOptions, state: State, identity: Identity, bootId: string) {
@@ -103,7 +103,7 @@ class Agent {
     const tcp = await chooseTcpEngine({ clock, log: log.named('proxy') });
     const proxy = this.#proxy = createProxy({ clock, log: log.named('proxy'), random, tcp, onProblem: (listener, error) => this.#listenerProblem(listener, error) });
     const known = v.safeParse(ClusterSettings, this.#state.notes.get(clusterNote));
-    if (known.success) this.#serve(known.output);
+    if (known.success) await this.#serve(known.output);
     this.#route();
     const unsubscribe = this.#state.subscribe((keys) => { if (keys.some((key) => /^(service|endpoints)\//.test(key))) this.#route(); });
     log.info('started', { version, node: config.nodeName, dataDir: config.dataDir, revision: this.#state.held.revision });
@@ -117,26 +117,28 @@ class Agent {
 
   #welcome({ serviceCIDR }: Payload<'welcome'>): void {
     const settings: ClusterSettings = { serviceCIDR };
-    this.#serve(settings);
+    void this.#serve(settings);
     if (JSON.stringify(this.#state.notes.get(clusterNote)) === JSON.stringify(settings)) return;
     this.#state.note(clusterNote, settings).catch((error: unknown) => this.#options.log.error('cannot keep the cluster settings', { error }));
   }
 
-  /** Makes the service range local, once per range. */
-  #serve({ serviceCIDR }: ClusterSettings): void {
+  /** Makes the service range local, once per range; resolves when it is, or is known not to be possible now. */
+  async #serve({ serviceCIDR }: ClusterSettings): Promise<void> {
     if (!serviceCIDR || !this.#scope || this.#range?.cidr === serviceCIDR) return;
     this.#range?.scope.stop();
     const { config, clock, log } = this.#options;
     const scope = new Scope(this.#scope.signal);
-    this.#range = { cidr: serviceCIDR, scope };
-    const range = createServiceRange({
+    const route = createServiceRange({
       range: serviceCIDR, nodeAddress: config.nodeIP, clock, log,
       onChange: (holds, error) => {
         if (holds) this.#proxy?.retry();
         else this.#nodeEvent('Warning', 'ServiceRangeNotLocal', `Services can be reached by node port only: ${error?.message ?? 'the route is gone'}`);
       },
     });
-    scope.start((stop) => range.run(stop));
+    this.#range = { cidr: serviceCIDR, scope, route };
+    // What is wrong, if anything, `onChange` tells and `run` goes on trying.
+    await route.ensure().catch(() => undefined);
+    scope.start((stop) => route.run(stop));
     this.#scope.start(() => scope.wait());
   }
 
@@ -145,7 +147,9 @@ class Agent {
     this.#proxy?.apply(planRoutes(this.#state.items.values(), { nodeName, nodeAddresses: [nodeIP] }));
   }
 
-  #listenerProblem({ service, protocol, address, port }: Listener, error: Error): void {
+  #listenerProblem({ service, protocol, address, port }: Listener, error: NodeJS.ErrnoException): void {
+    // Without the route every cluster address is missing, which is one problem and told as one.
+    if (error.code === 'EADDRNOTAVAIL' && !this.#range?.route.holds) return;
     this.#nodeEvent('Warning', 'FailedServiceListener', `Service ${service} cannot be served at ${address}:${port}/${protocol}: ${error.message}`);
   }
 

@@ -1,3 +1,4 @@
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { Packr } from 'msgpackr';
 import * as v from 'valibot';
 import type { ConfigMap } from './kinds/configmap.ts';
@@ -196,8 +197,15 @@ export class ProtocolError extends Error {
   }
 }
 
-/** First byte of a frame: 0 is a control message, others are channel.ts's. */
-export const controlFrame = 0;
+/** First byte of a frame: 0 is a control message, 255 a compressed one, others are channel.ts's. */
+const controlFrame = 0;
+const deflatedFrame = 255;
+/** Whether a frame is for {@link decodeMessage}; if not, it is a channel's. */
+export const isControl = (frame: Uint8Array): boolean => frame[0] === controlFrame || frame[0] === deflatedFrame;
+
+/** Frames from this size on are worth compressing, and what one may inflate to at most. */
+const worthDeflating = 1024;
+const maxInflated = 16 * 1024 * 1024;
 
 /** Largest frames in bytes that each end accepts; a longer one ends the session. A Secret may hold 1 MiB, in base64. */
 export const maxFrameBytes = { fromAgent: 1024 * 1024, fromMaster: 8 * 1024 * 1024 } as const;
@@ -214,6 +222,24 @@ export function encodeMessage<N extends MessageName>(name: N, payload: Payload<N
   frame[1] = numbers.get(name)!;
   body.copy(frame, 2);
   return frame;
+}
+
+/**
+ * A large control frame of the master in fewer bytes, or as it is. Objects of one kind resemble each other, so a part of
+ * a snapshot shrinks to a tenth; the fastest level does nearly all of that.
+ */
+export function deflateFrame(frame: Buffer): Buffer {
+  if (frame.length < worthDeflating) return frame;
+  const deflated = deflateRawSync(frame, { level: 1 });
+  return deflated.length + 1 < frame.length ? Buffer.concat([Buffer.from([deflatedFrame]), deflated]) : frame;
+}
+
+function inflateFrame(frame: Uint8Array): Uint8Array {
+  try {
+    return inflateRawSync(frame.subarray(1), { maxOutputLength: maxInflated });
+  } catch (error) {
+    throw new ProtocolError(`compressed frame of ${frame.length} bytes: ${(error as Error).message}`);
+  }
 }
 
 /** MessagePack of an item, to be put into any number of sync frames by {@link encodeSync}. */
@@ -243,6 +269,7 @@ function arrayHeader(length: number): Buffer {
  * @throws ProtocolError when it is none, or its payload fails the message's schema
  */
 export function decodeMessage<F extends 'agent' | 'master'>(frame: Uint8Array, from: F): Message<F> {
+  if (frame[0] === deflatedFrame && from === 'master') return decodeMessage(inflateFrame(frame), from);
   const name = frame.length >= 2 && frame[0] === controlFrame ? names[frame[1]!] : undefined;
   if (!name) throw new ProtocolError(`frame of ${frame.length} bytes is no control message`);
   const spec: MessageSpec = messages[name];

@@ -28,6 +28,7 @@ export interface StatusCause {
 /** The only error type that the API turns into an answer; anything else is a bug and becomes a 500. */
 export class StatusError extends Error {
   readonly code: number;
+  /** '' where Kubernetes gives none. */
   readonly reason: string;
   readonly details: StatusDetails | undefined;
 
@@ -41,7 +42,7 @@ export class StatusError extends Error {
 
   toStatus(): Status {
     return {
-      kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message: this.message, reason: this.reason,
+      kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message: this.message, ...(this.reason ? { reason: this.reason } : {}),
       ...(this.details ? { details: this.details } : {}), code: this.code,
     };
   }
@@ -56,7 +57,8 @@ export interface ResourceName {
 
 const qualified = (r: { group: string }, word: string): string => (r.group ? `${word}.${r.group}` : word);
 const resource = (r: ResourceName): string => qualified(r, r.plural);
-const about = (r: ResourceName, name: string): StatusDetails => ({ name, ...(r.group ? { group: r.group } : {}), kind: r.plural });
+const about = (r: ResourceName, name: string): StatusDetails =>
+  ({ ...(name ? { name } : {}), ...(r.group ? { group: r.group } : {}), ...(r.plural ? { kind: r.plural } : {}) });
 
 export const notFound = (r: ResourceName, name: string): StatusError =>
   new StatusError(404, 'NotFound', `${resource(r)} "${name}" not found`, about(r, name));
@@ -114,7 +116,7 @@ export function invalid(r: ResourceName, name: string, errors: readonly FieldErr
   const lines = [...new Set(errors.map((e) => `${e.field}: ${e.message}`))];
   const what = lines.length === 1 ? lines[0]! : `[${lines.join(', ')}]`;
   return new StatusError(422, 'Invalid', `${qualified(r, r.kind)} "${name}" is invalid: ${what}`, {
-    ...about(r, name), kind: r.kind,
+    ...about(r, name), ...(r.kind ? { kind: r.kind } : {}),
     causes: errors.map((e) => ({ reason: e.type, message: e.message, field: e.field })),
   });
 }

@@ -162,6 +162,7 @@ async function startContainer(state: PodState, step: Extract<Step, { type: 'star
   try {
     await context.runtime.start(step.id);
   } catch (error) {
+    if (await sandboxDied(state)) return context.runtime.remove(step.id).then(() => forget(state, step.id));
     // Docker keeps the reason with the container, from where it becomes its end.
     await observe(state, step.id);
     throw error;
@@ -171,6 +172,13 @@ async function startContainer(state: PodState, step: Extract<Step, { type: 'star
   context.events.event(involvedPod(pod, step.container), 'Normal', 'Started', `Started container ${step.container}`);
   const hook = containerOf(state, step.container)?.lifecycle?.postStart;
   if (hook) state.start(() => postStart(state, step));
+}
+
+/** Whether a container could not start because its sandbox ended a moment ago: not its fault, and no news for its status. */
+async function sandboxDied(state: PodState): Promise<boolean> {
+  const sandbox = sandboxOf([...state.views.values()]);
+  if (sandbox) await observe(state, sandbox.id);
+  return sandboxOf([...state.views.values()])?.state !== 'running';
 }
 
 /** A hook that fails ends the container, which is then restarted by its policy. */

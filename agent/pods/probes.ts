@@ -106,8 +106,10 @@ export class Probes {
   }
 
   #later(w: Watched, ms: number, run: Run): void {
-    const cancel = this.#options.clock.after(Math.max(0, ms), () => void this.#once(w, run));
-    w.stop.signal.addEventListener('abort', cancel, { once: true });
+    const { signal } = w.stop;
+    const due = (): void => { signal.removeEventListener('abort', cancel); void this.#once(w, run); };
+    const cancel = this.#options.clock.after(Math.max(0, ms), due);
+    signal.addEventListener('abort', cancel, { once: true });
   }
 
   async #once(w: Watched, run: Run): Promise<void> {

@@ -1,6 +1,6 @@
 import { Channel } from '../../shared/channel.ts';
 import { StreamReset, type ByteStream } from '../../shared/byte-stream.ts';
-import { controlFrame, decodeMessage, encodeMessage, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload } from '../../shared/protocol.ts';
+import { decodeMessage, encodeMessage, isControl, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload } from '../../shared/protocol.ts';
 import type { FrameSocket } from '../../shared/socket.ts';
 import type { SessionOptions } from '../session.ts';
 import { Inbound, type Applied } from './inbound.ts';
@@ -110,7 +110,7 @@ export class Connection {
     if (this.#why !== undefined) return;
     this.#receivedMs = this.#options.clock.monotonic();
     try {
-      if (bytes[0] !== controlFrame) return this.#channel.receive(bytes);
+      if (!isControl(bytes)) return this.#channel.receive(bytes);
       const message = decodeMessage(bytes, 'master');
       (this.#handlers[message.name] as (payload: unknown) => void)(message.payload);
     } catch (error) {

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { parseAllDocuments } from 'yaml';
 import { badRequest, timeout, tooLarge, unsupportedMediaType } from '../../shared/status.ts';
 import { decodeProtobuf, protobufType } from './protobuf.ts';
-import { duplicateKeys, jsonProblem } from './json.ts';
+import { duplicateKeys, jsonProblem, scan } from './json.ts';
 
 /** Largest request body taken, as apiserver's `MaxRequestBodyBytes`. */
 export const maxBodyBytes = 3 * 1024 * 1024;
@@ -61,13 +61,15 @@ export function parseBody(media: string, bytes: Buffer, what: string): Body {
 
 function parseJson(bytes: Buffer, what: string): Body {
   const text = bytes.toString('utf8');
+  const scanned = scan(text);
+  if (scanned.tooDeep) throw unrecognized(what, "couldn't get version/kind; json parse error: exceeded max depth", bytes);
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
     throw unrecognized(what, `couldn't get version/kind; json parse error: ${jsonProblem(text) ?? 'invalid JSON'}`, bytes);
   }
-  return { bytes, value, strict: () => duplicateKeys(text, value).map((path) => `duplicate field ${JSON.stringify(path)}`) };
+  return { bytes, value, strict: () => duplicateKeys(text, value, scanned).map((path) => `duplicate field ${JSON.stringify(path)}`) };
 }
 
 function parseProtobuf(bytes: Buffer, what: string): Body {
@@ -79,22 +81,22 @@ function parseProtobuf(bytes: Buffer, what: string): Body {
 }
 
 function parseYaml(bytes: Buffer, what: string): Body {
-  const { value, problem, strict } = readYaml(bytes.toString('utf8'));
+  const { value, problem } = readYaml(bytes.toString('utf8'));
   if (problem) throw unrecognized(what, `error parsing YAML: ${problem}`, bytes);
-  return { bytes, value, strict: () => strict };
+  return { bytes, value, strict: () => [] };
 }
 
 /** One YAML document as JSON types; `problem` in the words that Kubernetes' YAML library begins with. */
-export function readYaml(text: string): { value?: unknown; problem?: string; strict: string[] } {
+export function readYaml(text: string): { value?: unknown; problem?: string } {
   try {
     const [document] = parseAllDocuments(text, { uniqueKeys: false, version: '1.1', merge: true, logLevel: 'silent' });
-    if (!document || !('errors' in document)) return { value: null, strict: [] };
+    if (!document || !('errors' in document)) return { value: null };
     const [error] = document.errors;
-    if (error) return { problem: `error converting YAML to JSON: yaml: line ${error.linePos?.[0].line ?? 1}: ${error.message.split('\n')[0]}`, strict: [] };
-    const value = JSON.parse(JSON.stringify(document.toJS({ maxAliasCount: 100 }) ?? null)) as unknown;
-    return { value, strict: [] };
+    if (error) return { problem: `error converting YAML to JSON: yaml: line ${error.linePos?.[0].line ?? 1}: ${error.message.split('\n')[0]}` };
+    const json = JSON.stringify(document.toJS({ maxAliasCount: 100 }) ?? null);
+    return scan(json).tooDeep ? { problem: 'exceeded max depth' } : { value: JSON.parse(json) as unknown };
   } catch (error) {
-    return { problem: `error converting YAML to JSON: yaml: ${(error as Error).message}`, strict: [] };
+    return { problem: `error converting YAML to JSON: yaml: ${(error as Error).message}` };
   }
 }
 

@@ -14,25 +14,41 @@ export function jsonProblem(text: string): string | undefined {
   }
 }
 
-/** Paths of keys that occur more than once in one object, such as `spec.replicas`; the text must be JSON. */
-export function duplicateKeys(text: string, parsed: unknown): string[] {
-  if (colonsOutsideStrings(text) === countKeys(parsed)) return [];
-  const found: string[] = [];
-  new Reader(text, (path) => found.push(path)).document();
-  return found;
+/** Deepest nesting that is taken: far more than any schema has, far less than the stack holds. */
+const maxDepth = 256;
+
+/** What {@link scan} finds in a text. */
+export interface Scan {
+  /** A document has one colon per key, outside of strings. */
+  readonly colons: number;
+  readonly tooDeep: boolean;
 }
 
-/** A document has one colon per key, outside of strings. */
-function colonsOutsideStrings(text: string): number {
-  let count = 0;
+/** One pass over a text that may or may not be JSON, before anything recursive touches it. */
+export function scan(text: string): Scan {
+  let colons = 0;
+  let depth = 0;
+  let deepest = 0;
   let inString = false;
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
     if (code === 0x22) inString = !inString;
     else if (code === 0x5c) at++;
-    else if (code === 0x3a && !inString) count++;
+    else if (inString) continue;
+    else if (code === 0x3a) colons++;
+    else if (code === 0x7b || code === 0x5b) {
+      if (++depth > deepest) deepest = depth;
+    } else if (code === 0x7d || code === 0x5d) depth--;
   }
-  return count;
+  return { colons, tooDeep: deepest > maxDepth };
+}
+
+/** Paths of keys that occur more than once in one object, such as `spec.replicas`; the text must be JSON. */
+export function duplicateKeys(text: string, parsed: unknown, { colons }: Scan = scan(text)): string[] {
+  if (colons === countKeys(parsed)) return [];
+  const found: string[] = [];
+  new Reader(text, (path) => found.push(path)).document();
+  return found;
 }
 
 function countKeys(value: unknown): number {
@@ -48,7 +64,6 @@ function countKeys(value: unknown): number {
 
 class JsonProblem extends Error {}
 
-const maxDepth = 10_000;
 const space = /[ \t\r\n]*/y;
 const plainText = /[^"\\\u0000-\u001f]*/y;
 
@@ -56,7 +71,6 @@ class Reader {
   readonly #text: string;
   readonly #onDuplicate: (path: string) => void;
   #at = 0;
-  #depth = 0;
 
   constructor(text: string, onDuplicate: (path: string) => void) {
     this.#text = text;
@@ -88,20 +102,14 @@ class Reader {
 
   #value(path: string): void {
     const char = this.#peek();
-    if (char === '{') this.#nest(() => this.#object(path));
-    else if (char === '[') this.#nest(() => this.#array(path));
+    if (char === '{') this.#object(path);
+    else if (char === '[') this.#array(path);
     else if (char === '"') this.#string();
     else if (char === '-' || (char >= '0' && char <= '9')) this.#number();
     else if (char === 't') this.#literal('true');
     else if (char === 'f') this.#literal('false');
     else if (char === 'n') this.#literal('null');
     else this.#fail('looking for beginning of value');
-  }
-
-  #nest(read: () => void): void {
-    if (++this.#depth > maxDepth) throw new JsonProblem('exceeded max depth');
-    read();
-    this.#depth--;
   }
 
   #object(path: string): void {

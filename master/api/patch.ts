@@ -1,10 +1,11 @@
-import { badRequest, conflict, isAlreadyExists, notFound, unsupportedMediaType } from '../../shared/status.ts';
+import { badRequest, conflict, fieldInvalid, invalid, isAlreadyExists, notFound, unsupportedMediaType } from '../../shared/status.ts';
 import type { KubeObject } from '../../shared/meta.ts';
 import { serverSideApply } from '../registry/apply.ts';
-import { applyPatch, type Patch } from '../registry/patch.ts';
+import { applyPatch, goText, type Patch } from '../registry/patch.ts';
 import type { Stored, WriteOptions } from '../registry/types.ts';
 import { mediaType, parseBody, readBody, readYaml, type Body } from './body.ts';
 import { checkDocument } from './document.ts';
+import { jsonProblem } from './json.ts';
 import { writeOptions } from './options.ts';
 import { flag } from './query.ts';
 import { sendObject, type Call } from './resource.ts';
@@ -24,18 +25,32 @@ export async function patchObject(call: Call): Promise<void> {
   const { x, kind, request, options: { registry } } = call;
   const patch = await readPatch(call, media);
   const options = writeOptions(x, 'PatchOptions', request.subresource);
-  const change = (current: KubeObject): unknown => applyPatch(kind, current, patch);
-  sendObject(call, 200, await registry.modify(kind, request.namespace, request.name, change, options));
+  let patched: unknown;
+  const change = (current: KubeObject): unknown => (patched = applyPatch(kind, current, patch));
+  const unreadable = (why: string): Error => noSense(patch, patched, why);
+  sendObject(call, 200, await registry.modify(kind, request.namespace, request.name, change, { ...options, unreadable }));
+}
+
+/** The 422 for a patch that makes no object of its kind: it names no object, and shows the patch, or what came of it. */
+function noSense({ type, body }: Patch, patched: unknown, why: string): Error {
+  const shown = type === 'strategic' ? goText(body) : JSON.stringify(patched);
+  return invalid({ group: '', plural: '', kind: '' }, '', [fieldInvalid('patch', shown, why)]);
 }
 
 /** @throws StatusError 415 for a media type that is no patch, 400 for a body that is no JSON */
-export async function readPatch({ x, kind }: Call, media: string): Promise<Patch> {
+export async function readPatch({ x }: Call, media: string): Promise<Patch> {
   const type = Object.hasOwn(patchTypes, media) ? patchTypes[media] : undefined;
   if (!type) throw unsupportedMediaType(`the body of the request was in an unknown format - accepted media types include: ${[...Object.keys(patchTypes), apply].join(', ')}`);
   const bytes = await readBody(x.req);
-  if (bytes.length === 0) throw badRequest('error decoding patch: unexpected end of JSON input');
-  const { value } = parseBody('application/json', bytes, kind.kind);
-  return { type, body: value };
+  return { type, body: parsePatch(type, bytes.toString()) };
+}
+
+function parsePatch(type: Patch['type'], text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw badRequest(type === 'merge' ? 'Invalid JSON Patch' : jsonProblem(text) ?? 'unexpected end of JSON input');
+  }
 }
 
 /** How often an apply that meets an object in the making tries again. */

@@ -1,4 +1,5 @@
 import { toMicroTime, toTime } from '../../shared/time.ts';
+import { scan } from './json.ts';
 import { wireTable } from './protobuf-fields.ts';
 
 /** First bytes of every Kubernetes protobuf document. */
@@ -140,7 +141,7 @@ function readValue(type: string, { value, data = none }: WireField, depth: numbe
     case 'time': return timeText(data, toTime);
     case 'microTime': return timeText(data, toMicroTime);
     case 'quantity': return textOf(data) || '0';
-    case 'raw': return data.length > 0 ? JSON.parse(textOf(data) || 'null') as unknown : undefined;
+    case 'raw': return data.length > 0 ? parseRaw(textOf(data)) : undefined;
     case 'duration': return `${numbersOf(data).get(1) ?? 0n}ns`;
     case 'intOrString': return intOrString(data);
     default: {
@@ -149,6 +150,11 @@ function readValue(type: string, { value, data = none }: WireField, depth: numbe
       return readMessage(message, data, depth + 1);
     }
   }
+}
+
+function parseRaw(text: string): unknown {
+  if (scan(text).tooDeep) throw new Error('exceeded max depth');
+  return JSON.parse(text || 'null') as unknown;
 }
 
 /** The first field of a message that wraps one text. */

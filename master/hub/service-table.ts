@@ -1,7 +1,7 @@
 import { diffEndpoints } from '../../shared/endpoints-patch.ts';
 import { endpointSlices, type EndpointSlice } from '../../shared/kinds/endpointslice.ts';
 import { services, type Service } from '../../shared/kinds/service.ts';
-import { encodeMessage, encodeSync, packItem, type EndpointsItem, type Item, type SlicePatch } from '../../shared/protocol.ts';
+import { deflateFrame, encodeMessage, encodeSync, packItem, type EndpointsItem, type Item, type SlicePatch } from '../../shared/protocol.ts';
 import type { KindChange } from '../registry/types.ts';
 import type { Registry } from '../registry/registry.ts';
 import { endpointsItem, serviceItem } from './items.ts';
@@ -106,24 +106,24 @@ export class ServiceTable {
   }
 }
 
-/** Largest part of a sync in bytes, unless one item is larger: what fits well into a socket's buffer. */
-const partBytes = 32 * 1024;
+/** Largest part of a sync in bytes before compression, unless one item is larger: small once compressed, quick to compress. */
+const partBytes = 64 * 1024;
 
-/** A sync in parts; `more` says whether the last of them is followed by others. At least one. */
+/** A sync in parts, compressed where that helps; `more` says whether the last of them is followed by others. At least one. */
 export function syncFrames(head: { epoch: string; from: number; revision: number; removed: string[]; more: boolean }, items: readonly Buffer[]): Buffer[] {
   const frames: Buffer[] = [];
   let part: Buffer[] = [];
   let bytes = 0;
   for (const item of items) {
     if (bytes > 0 && bytes + item.length > partBytes) {
-      frames.push(encodeSync({ ...head, removed: [], more: true }, part));
+      frames.push(deflateFrame(encodeSync({ ...head, removed: [], more: true }, part)));
       part = [];
       bytes = 0;
     }
     part.push(item);
     bytes += item.length;
   }
-  return [...frames, encodeSync(head, part)];
+  return [...frames, deflateFrame(encodeSync(head, part))];
 }
 
 const keyOf = (prefix: string, namespace: string, name: string): string => `${prefix === services.prefix ? 'service' : 'endpoints'}/${namespace}/${name}`;

@@ -3,7 +3,7 @@ import { StreamReset } from '../../shared/byte-stream.ts';
 import { Channel } from '../../shared/channel.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
-import { controlFrame, decodeMessage, encodeMessage, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload, type StreamRequest } from '../../shared/protocol.ts';
+import { decodeMessage, encodeMessage, isControl, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload, type StreamRequest } from '../../shared/protocol.ts';
 import type { FrameSocket } from '../../shared/socket.ts';
 import type { Assignments, NodeItems, Resumption } from './assignments.ts';
 import type { Gate } from './gate.ts';
@@ -187,8 +187,8 @@ export class Session {
     if (this.#why !== undefined) return;
     this.#receivedMs = this.#options.clock.monotonic();
     try {
-      if (!this.#hello && bytes[0] !== controlFrame) throw new ProtocolError('stream data before hello');
-      if (bytes[0] !== controlFrame) return this.channel.receive(bytes);
+      if (!this.#hello && !isControl(bytes)) throw new ProtocolError('stream data before hello');
+      if (!isControl(bytes)) return this.channel.receive(bytes);
       const message = decodeMessage(bytes, 'agent');
       if (!this.#hello !== (message.name === 'hello')) throw new ProtocolError(`${message.name} ${this.#hello ? 'in an open session' : 'before hello'}`);
       (this.#handlers[message.name] as (payload: unknown) => void)(message.payload);

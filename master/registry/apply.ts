@@ -5,7 +5,7 @@ import { nodeOf, type Node } from '../../shared/schema.ts';
 import { badRequest, StatusError, type StatusCause } from '../../shared/status.ts';
 import { toTime } from '../../shared/time.ts';
 import { childNode, difference, FieldSet, intersection, isObject, itemElement, memberElement, ownership, pathString, union } from './field-set.ts';
-import { changedFields, ownedFields, parseManagers, storeManagers, type Manager } from './managed-fields.ts';
+import { changedFields, keepOtherPart, ownedFields, parseManagers, storeManagers, type Manager } from './managed-fields.ts';
 
 export interface ApplyOptions {
   readonly manager: string;
@@ -21,7 +21,7 @@ export interface ApplyOptions {
  * @throws StatusError 400 for a configuration that the schema does not know, 409 with one cause per conflicting field
  */
 export function serverSideApply(kind: Kind, current: KubeObject | undefined, config: unknown, options: ApplyOptions): KubeObject {
-  const wanted = readConfig(kind, config);
+  const wanted = readConfig(kind, config, options.subresource);
   const live = current ? structuredClone(current) : undefined;
   const managers = live ? parseManagers(live) : [];
   const isMine = ({ entry }: Manager): boolean =>
@@ -29,6 +29,7 @@ export function serverSideApply(kind: Kind, current: KubeObject | undefined, con
   const mine = managers.find(isMine);
   const others = managers.filter((manager) => !isMine(manager));
   const applied = ownedFields(kind, wanted);
+  keepOtherPart(kind, applied, options.subresource);
   const node = nodeOf(kind.schema);
   const merged = live ? merge(node, live, wanted) as KubeObject : wanted;
   const taken = live ? takenFields(kind, live, merged, applied) : applied;
@@ -44,14 +45,21 @@ export function serverSideApply(kind: Kind, current: KubeObject | undefined, con
   return merged;
 }
 
-function readConfig(kind: Kind, config: unknown): KubeObject {
+/** The configuration without the part (status, or all else) that this write has no say in. */
+function readConfig(kind: Kind, config: unknown, subresource: string | undefined): KubeObject {
   const { value, unknown } = decode<KubeObject>(kind.schema, config, { complete: false });
   if (value.metadata?.managedFields) throw badRequest('metadata.managedFields must be nil');
-  if (unknown.length > 0) {
-    const where = [value.metadata?.namespace, value.metadata?.name].filter(Boolean).join('/');
-    throw new StatusError(500, 'InternalError', `failed to create typed patch object (${where}; ${kind.apiVersion}, Kind=${kind.kind}): ${unknown.map((path) => `.${path}: field not declared in schema`).join('\n')}`);
-  }
-  return value;
+  if (unknown.length > 0) throw untyped(kind, value, unknown.map((path) => `.${path}: field not declared in schema`));
+  if (!kind.status) return value;
+  const { status, ...rest } = value as KubeObject & { status?: unknown };
+  if (subresource !== 'status') return rest;
+  return { apiVersion: value.apiVersion, kind: value.kind, metadata: value.metadata, ...(status === undefined ? {} : { status }) } as KubeObject;
+}
+
+/** As apiserver says it, a 500 without a reason, when a configuration does not fit the schema. */
+function untyped(kind: Kind, { metadata }: KubeObject, problems: readonly string[]): StatusError {
+  const what = problems.length === 1 ? problems[0]! : `errors:\n${problems.map((problem) => `  ${problem}`).join('\n')}`;
+  return new StatusError(500, '', `failed to create typed patch object (${metadata?.namespace ?? ''}/${metadata?.name ?? ''}; ${kind.group}/${kind.version}, Kind=${kind.kind}): ${what}`);
 }
 
 /** Fields of the configuration whose value it changes, or that were not there before. */

@@ -16,6 +16,8 @@ export interface BindingTarget {
 
 export interface BindOptions extends Pick<WriteOptions, 'dryRun'> {
   readonly clock: Clock;
+  /** Told the revision of the write before anybody sees it; told again if the write has to be tried again. */
+  readonly onRevision?: (revision: number) => void;
 }
 
 /** How often a bind that other writers keep beating is tried. */
@@ -34,7 +36,7 @@ export async function bind(registry: Registry, namespace: string, podName: strin
     if (options.dryRun) return stored.revision;
     const bound = assigned(stored.object, binding, options.clock.now());
     try {
-      return await write(registry, namespace, podName, stored.revision, bound);
+      return await write(registry, namespace, podName, stored.revision, bound, options.onRevision);
     } catch (error) {
       if (!isConflict(error) || tries >= maxAttempts) throw error;
     }
@@ -64,9 +66,10 @@ function assigned(pod: Pod, { target, metadata }: BindingTarget, nowMs: number):
   };
 }
 
-async function write(registry: Registry, namespace: string, name: string, expect: number, pod: Pod): Promise<number> {
+async function write(registry: Registry, namespace: string, name: string, expect: number, pod: Pod, onRevision: BindOptions['onRevision']): Promise<number> {
   const value = (revision: number): Uint8Array => {
     pod.metadata.resourceVersion = String(revision);
+    onRevision?.(revision);
     return Buffer.from(JSON.stringify(pod));
   };
   try {

@@ -21,9 +21,13 @@ const unowned: readonly (readonly string[])[] = [
     .map((field) => ['f:metadata', `f:${field}`]),
 ];
 
-/** The owned fields of a document. */
-export function ownedFields(kind: Kind, document: unknown): FieldSet {
-  const set = fieldSetOf(nodeOf(kind.schema), document);
+/**
+ * The fields of a document that somebody can own by writing it. With `containers` those that hold others count too:
+ * an update owns them where it made them.
+ */
+export function ownedFields(kind: Kind, document: unknown, containers = false): FieldSet {
+  const set = fieldSetOf(nodeOf(kind.schema), document, new FieldSet(), containers);
+  set.member = false;
   for (const path of unowned) {
     const parent = set.at(path.slice(0, -1));
     const child = parent?.children.get(path[path.length - 1]!);
@@ -38,9 +42,18 @@ export function parseManagers(object: KubeObject): Manager[] {
   return (object.metadata.managedFields ?? []).map(({ fieldsV1, ...entry }) => ({ entry, fields: FieldSet.fromJSON(fieldsV1) }));
 }
 
+/** Order of apiserver's `sortEncodedManagedFields`: appliers first, then by time and name. */
+function inOrder({ entry: a }: Manager, { entry: b }: Manager): number {
+  const keys = (entry: Manager['entry']): readonly string[] =>
+    [entry.operation ?? '', entry.time ?? '', entry.manager ?? '', entry.apiVersion ?? '', entry.subresource ?? ''];
+  const [left, right] = [keys(a), keys(b)];
+  const at = left.findIndex((key, index) => key !== right[index]);
+  return at < 0 ? 0 : left[at]! < right[at]! ? -1 : 1;
+}
+
 /** Writes managers back, empty ones left out. Mutates `object`. */
 export function storeManagers(object: KubeObject, managers: readonly Manager[]): void {
-  const entries = managers.filter(({ fields }) => !fields.empty && fields.children.size > 0)
+  const entries = managers.filter(({ fields }) => fields.children.size > 0).sort(inOrder)
     .map(({ entry, fields }) => ({ ...entry, fieldsType: 'FieldsV1', fieldsV1: fields.toJSON() }));
   if (entries.length > 0) object.metadata.managedFields = entries;
   else delete object.metadata.managedFields;
@@ -82,11 +95,12 @@ export function trackFields(kind: Kind, old: KubeObject | undefined, object: Kub
 }
 
 function withUpdate(kind: Kind, managers: readonly Manager[], old: KubeObject | undefined, object: KubeObject, options: WriteOptions, nowMs: number): Manager[] {
-  const now = ownedFields(kind, object);
-  if (!old && managers.length === 0) return [{ entry: updateEntry(kind, options, toTime(nowMs)), fields: now }];
-  const before = old ? ownedFields(kind, old) : new FieldSet();
+  const now = ownedFields(kind, object, true);
+  if (!old && managers.length === 0) return [{ entry: updateEntry(kind, options, toTime(nowMs)), fields: createdFields(kind, now, options.subresource) }];
+  const before = old ? ownedFields(kind, old, true) : new FieldSet();
   const common = intersection(now, before);
   const taken = union(difference(now, before), old ? changedFields(kind, old, object, common) : new FieldSet());
+  keepOtherPart(kind, taken, options.subresource);
   const isWriter = ({ entry }: Manager): boolean =>
     entry.manager === options.fieldManager && entry.operation === 'Update' && (entry.subresource ?? '') === (options.subresource ?? '');
   const others = managers.filter((manager) => !isWriter(manager))
@@ -102,6 +116,34 @@ const updateEntry = (kind: Kind, options: WriteOptions, time: string): Manager['
   manager: options.fieldManager ?? '', operation: 'Update', apiVersion: kind.apiVersion, time,
   ...(options.subresource ? { subresource: options.subresource } : {}),
 });
+
+/**
+ * What a creation owns of all fields that there are: not the parts (metadata, spec) and the lists that they must have,
+ * which Go's empty object has already. Changes `fields`.
+ */
+function createdFields(kind: Kind, fields: FieldSet, subresource: string | undefined): FieldSet {
+  keepOtherPart(kind, fields, subresource);
+  for (const [name, part] of nodeOf(kind.schema).fields) {
+    const owned = part.type === 'object' ? fields.children.get(`f:${name}`) : undefined;
+    if (!owned) continue;
+    owned.member = false;
+    for (const [element, child] of owned.children) if (isGivenList(part, element)) child.member = false;
+    if (owned.empty) fields.delete(`f:${name}`);
+  }
+  return fields;
+}
+
+function isGivenList(part: Node, element: string): boolean {
+  const field = part.fields.get(element.slice(2));
+  return field !== undefined && field.required && field.type === 'array';
+}
+
+/** A write of the object does not own its status, a write of the status nothing else (`GetResetFields` in Kubernetes). Changes `fields`. */
+export function keepOtherPart(kind: Kind, fields: FieldSet, subresource: string | undefined): void {
+  if (!kind.status) return;
+  if (subresource !== 'status') fields.delete('f:status');
+  else for (const part of [...fields.children.keys()]) if (part !== 'f:status') fields.delete(part);
+}
 
 function capUpdates(managers: Manager[]): Manager[] {
   const updates = managers.filter(({ entry }) => entry.operation === 'Update');

@@ -2,7 +2,7 @@ import { equal } from '../../shared/equal.ts';
 import type { Kind } from '../../shared/kind.ts';
 import type { KubeObject } from '../../shared/meta.ts';
 import { nodeOf, type Node } from '../../shared/schema.ts';
-import { badRequest, StatusError } from '../../shared/status.ts';
+import { badRequest, StatusError, tooLarge } from '../../shared/status.ts';
 import { childNode, isObject } from './field-set.ts';
 
 export interface Patch {
@@ -19,13 +19,15 @@ export function applyPatch(kind: Kind, current: KubeObject, patch: Patch): unkno
   switch (patch.type) {
     case 'json': return jsonPatch(document, patch.body);
     case 'merge':
-      if (!isObject(patch.body)) throw badRequest('json: cannot unmarshal a merge patch that is no object');
+      if (!isObject(patch.body)) throw badRequest('Invalid JSON Patch');
       return mergePatch(document, patch.body);
     case 'strategic':
-      if (!isObject(patch.body)) throw badRequest('json: cannot unmarshal a strategic merge patch that is no object');
+      if (!isObject(patch.body)) throw badRequest(`json: cannot unmarshal ${jsonType(patch.body)} into Go value of type map[string]interface {}`);
       return strategicObject(nodeOf(kind.schema), document, patch.body);
   }
 }
+
+const jsonType = (value: unknown): string => (Array.isArray(value) ? 'array' : typeof value === 'boolean' ? 'bool' : typeof value);
 
 /** RFC 7386. */
 export function mergePatch(target: unknown, patch: unknown): unknown {
@@ -47,24 +49,24 @@ function put(target: Record<string, unknown>, key: string, value: unknown): void
 
 interface Operation { readonly op: string; readonly path: string; readonly from?: string; readonly value?: unknown }
 
-const unprocessable = (message: string): StatusError => new StatusError(422, 'Invalid', message);
+/** A patch that does not fit its document; the apiserver does not say why. */
+const unprocessable = (): StatusError => new StatusError(422, 'Invalid', 'the server rejected our request due to an error in our request', {});
 
 /** Most operations of one JSON patch (apiserver's limit). */
 const maxOperations = 10_000;
 
 export function jsonPatch(document: unknown, patch: unknown): unknown {
-  if (!Array.isArray(patch)) throw badRequest('json: cannot unmarshal object into Go value of type jsonpatch.Patch');
-  if (patch.length > maxOperations) throw new StatusError(413, 'RequestEntityTooLarge', `The allowed maximum operations in a JSON patch is ${maxOperations}, got ${patch.length}`);
+  if (!Array.isArray(patch)) throw badRequest(`json: cannot unmarshal ${isObject(patch) ? 'object' : jsonType(patch)} into Go value of type jsonpatch.Patch`);
+  if (patch.length > maxOperations) throw tooLarge(`Request entity too large: The allowed maximum operations in a JSON patch is ${maxOperations}, got ${patch.length}`);
   let result = document;
   for (const operation of patch) result = applyOperation(result, checkOperation(operation));
   return result;
 }
 
 function checkOperation(input: unknown): Operation {
-  if (!isObject(input) || typeof input['op'] !== 'string') throw badRequest('error decoding patch: operation missing op field');
-  if (typeof input['path'] !== 'string') throw badRequest('error decoding patch: operation missing path field');
+  if (!isObject(input)) throw badRequest(`json: cannot unmarshal ${jsonType(input)} into Go value of type jsonpatch.Operation`);
   const needsFrom = input['op'] === 'move' || input['op'] === 'copy';
-  if (needsFrom && typeof input['from'] !== 'string') throw badRequest(`error decoding patch: ${input['op']} operation missing from field`);
+  if (typeof input['op'] !== 'string' || typeof input['path'] !== 'string' || (needsFrom && typeof input['from'] !== 'string')) throw unprocessable();
   return input as unknown as Operation;
 }
 
@@ -74,25 +76,25 @@ function applyOperation(document: unknown, operation: Operation): unknown {
     case 'add': return add(document, path, operation.value);
     case 'remove': return remove(document, path);
     case 'replace':
-      if (path !== '') read(document, path, 'replace');
+      if (path !== '') read(document, path);
       return path === '' ? operation.value : add(remove(document, path), path, operation.value);
     case 'move': {
-      const value = read(document, operation.from!, 'move');
+      const value = read(document, operation.from!);
       return add(remove(document, operation.from!), path, value);
     }
-    case 'copy': return add(document, path, structuredClone(read(document, operation.from!, 'copy')));
+    case 'copy': return add(document, path, structuredClone(read(document, operation.from!)));
     case 'test': {
       const value = tryRead(document, path);
-      if (!equal(value, operation.value ?? undefined) && !(value == null && operation.value == null)) throw unprocessable(`testing value ${path} failed: test failed`);
+      if (!equal(value, operation.value ?? undefined) && !(value == null && operation.value == null)) throw unprocessable();
       return document;
     }
-    default: throw badRequest(`Unexpected kind: ${op}`);
+    default: throw unprocessable();
   }
 }
 
 function pointer(path: string): string[] {
   if (path === '') return [];
-  if (!path.startsWith('/')) throw unprocessable(`jsonpatch path ${JSON.stringify(path)} must start with "/"`);
+  if (!path.startsWith('/')) throw unprocessable();
   return path.slice(1).split('/').map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
 }
 
@@ -106,9 +108,9 @@ function tryRead(document: unknown, path: string): unknown {
   return at;
 }
 
-function read(document: unknown, path: string, op: string): unknown {
+function read(document: unknown, path: string): unknown {
   const value = tryRead(document, path);
-  if (value === undefined) throw unprocessable(`${op} operation does not apply: doc is missing path: ${path}: missing value`);
+  if (value === undefined) throw unprocessable();
   return value;
 }
 
@@ -119,34 +121,44 @@ function arrayIndex(part: string, last: number): number | undefined {
   return index <= last ? index : undefined;
 }
 
-function parentOf(document: unknown, path: string, op: string): { parent: unknown; key: string } {
+function parentOf(document: unknown, path: string): { parent: unknown; key: string } {
   const parts = pointer(path);
   const key = parts.pop()!;
   const parent = parts.length === 0 ? document : tryRead(document, `/${parts.map((part) => part.replaceAll('~', '~0').replaceAll('/', '~1')).join('/')}`);
-  if (typeof parent !== 'object' || parent === null) throw unprocessable(`${op} operation does not apply: doc is missing path: ${JSON.stringify(path)}: missing value`);
+  if (typeof parent !== 'object' || parent === null) throw unprocessable();
   return { parent, key };
 }
 
 function add(document: unknown, path: string, value: unknown): unknown {
   if (path === '') return value;
-  const { parent, key } = parentOf(document, path, 'add');
+  const { parent, key } = parentOf(document, path);
   if (Array.isArray(parent)) {
     const index = key === '-' ? parent.length : arrayIndex(key, parent.length);
-    if (index === undefined) throw unprocessable(`add operation does not apply: Unable to access invalid index: ${key}: invalid index referenced`);
+    if (index === undefined) throw unprocessable();
     parent.splice(index, 0, value);
   } else put(parent as Record<string, unknown>, key, value);
   return document;
 }
 
 function remove(document: unknown, path: string): unknown {
-  read(document, path, 'remove');
-  const { parent, key } = parentOf(document, path, 'remove');
+  read(document, path);
+  const { parent, key } = parentOf(document, path);
   if (Array.isArray(parent)) parent.splice(Number(key), 1);
   else delete (parent as Record<string, unknown>)[key];
   return document;
 }
 
 // ---- strategic merge (k8s.io/apimachinery/pkg/util/strategicpatch)
+
+/** What the apiserver has no status for: a 500 without a reason. */
+const unexplained = (message: string): StatusError => new StatusError(500, '', message);
+
+/** A JSON value as Go prints one: `map[a:1 b:[x y]]`. */
+export function goText(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(goText).join(' ')}]`;
+  if (!isObject(value)) return value === null ? '<nil>' : String(value);
+  return `map[${Object.keys(value).sort().map((key) => `${key}:${goText(value[key])}`).join(' ')}]`;
+}
 
 const deleteFromList = '$deleteFromPrimitiveList/';
 const elementOrder = '$setElementOrder/';
@@ -155,7 +167,7 @@ function strategicObject(node: Node | undefined, original: unknown, patch: Recor
   const directive = patch['$patch'];
   if (directive === 'replace') return withoutDirectives(patch);
   if (directive === 'delete') return {};
-  if (directive !== undefined && directive !== 'merge') throw badRequest(`Unknown patch type found: ${String(directive)}`);
+  if (directive !== undefined && directive !== 'merge') throw unexplained(`unknown patch type: ${String(directive)} in map: ${goText(patch)}`);
   const result: Record<string, unknown> = isObject(original) ? original : {};
   retainKeys(result, patch);
   for (const [key, value] of Object.entries(patch)) {
@@ -206,7 +218,7 @@ function strategicList(node: Node, original: unknown[], patch: unknown[], order:
 function mergeItem(node: Node, result: unknown[], item: unknown, mergeKey: string, identity: (item: unknown) => unknown): void {
   if (mergeKey !== '' && !isObject(item)) throw badRequest(`expected an object with merge key ${mergeKey} in a patched list`);
   const id = identity(item);
-  if (id === undefined) throw badRequest(`map: ${JSON.stringify(item)} does not contain declared merge key: ${mergeKey}`);
+  if (id === undefined) throw unexplained(`map: ${goText(item)} does not contain declared merge key: ${mergeKey}`);
   const index = result.findIndex((existing) => equal(identity(existing), id));
   if (mergeKey === '') {
     if (index < 0) result.push(item);

@@ -138,11 +138,11 @@ export class Registry {
     if (kind.status) resetStatus(kind as unknown as Kind, object);
     kind.prepareCreate?.(object);
     kind.normalize?.(object);
+    trackFields(kind, undefined, object, options, this.#options.clock.now());
     const attempt: Attempt<T> = { kind, operation: 'CREATE', subresource: options.subresource ?? '', namespace, name: nameOf(object), object, old: undefined, options };
     await this.#admit(attempt);
-    this.#check(kind, object, [...errors, ...validateMetadata(kind, object.metadata), ...(kind.validate?.(object) ?? [])]);
+    this.#check(kind, object, [...validateMetadata(kind, object.metadata), ...errors, ...(kind.validate?.(object) ?? [])]);
     await this.#validateAdmission(attempt);
-    trackFields(kind, undefined, object, options, this.#options.clock.now());
     return this.#commit(kind, object, undefined, 0, options);
   }
 
@@ -219,11 +219,12 @@ export class Registry {
     kind.prepareUpdate?.(object, old);
     kind.normalize?.(object);
     if (kind.generation && options.subresource !== 'status' && desiredStateChanged(object, old)) object.metadata.generation = (old.metadata.generation ?? 0) + 1;
+    // Before admission, as in the apiserver: a writer owns what it wrote, not what plugins made of it.
+    trackFields(kind, old, object, options, this.#options.clock.now());
     const attempt: Attempt<T> = { kind, operation: 'UPDATE', subresource: options.subresource ?? '', namespace, name, object, old, options };
     await this.#admit(attempt);
     this.#check(kind, object, [...errors, ...this.#updateErrors(kind, object, old, options)]);
     await this.#validateAdmission(attempt);
-    trackFields(kind, old, object, options, this.#options.clock.now());
     if (object.metadata.deletionTimestamp && !object.metadata.finalizers?.length && old.metadata.finalizers?.length && !object.metadata.deletionGracePeriodSeconds && specFinalizers(kind as unknown as Kind, object).length === 0) {
       return this.#remove(kind, object, current.revision, options);
     }
@@ -269,15 +270,16 @@ export class Registry {
   }
 
   #decode<T extends KubeObject>(kind: Kind<T>, document: unknown, options: WriteOptions): { value: T; errors: readonly FieldError[] } {
+    const unreadable = options.unreadable ?? ((why: string) => badRequest(`${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}: ${why}`));
     let decoded;
     try {
       decoded = decode<T>(kind.schema, document, { complete: true });
     } catch (error) {
-      throw badRequest(`${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}: ${(error as Error).message}`);
+      throw unreadable((error as Error).message);
     }
     const { value, unknown, errors } = decoded;
     if (unknown.length > 0 && options.fieldValidation === 'Strict') {
-      throw badRequest(`${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}: strict decoding error: ${unknown.map((path) => `unknown field ${JSON.stringify(path)}`).join(', ')}`);
+      throw unreadable(`strict decoding error: ${unknown.map((path) => `unknown field ${JSON.stringify(path)}`).join(', ')}`);
     }
     if (options.fieldValidation === 'Warn') for (const path of unknown) options.warn?.(`unknown field ${JSON.stringify(path)}`);
     value.apiVersion = kind.apiVersion;

@@ -18,6 +18,8 @@ export interface WriteOptions {
   /** What to do about fields that the schema does not know, or that occur twice. Default Ignore. */
   readonly fieldValidation?: 'Strict' | 'Warn' | 'Ignore';
   readonly subresource?: 'status' | 'scale' | 'binding' | 'eviction' | 'token';
+  /** Makes the error for a document that the schema cannot read, of what Go's decoder would say; 400 by default. */
+  readonly unreadable?: (why: string) => Error;
   /** Receives warnings for the client (`Warning` headers). */
   readonly warn?: (message: string) => void;
 }

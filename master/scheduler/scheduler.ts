@@ -52,6 +52,8 @@ export class Scheduler {
   readonly #scores = new Map<Shape, Scores>();
   readonly #diagnoses = new WeakMap<Shape, { position: number; message: string }>();
   readonly #roomier = new Set<number>();
+  /** Revisions of our own binds that are on their way, by pod. */
+  readonly #binding = new Map<string, number>();
   #writing = 0;
   #running = false;
   #scheduled = false;
@@ -94,9 +96,12 @@ export class Scheduler {
     if (this.#snapshot.setNode(object as Node)) this.#roomier.add(this.#snapshot.slotOf(name)!);
   }
 
-  #applyPod({ namespace, name, type, object }: KindChange): void {
+  #applyPod(change: KindChange): void {
+    const { namespace, name, type } = change;
     const key = `${namespace}/${name}`;
-    const pod = object as Pod;
+    // Our own bind says what was assumed: its document need not even be parsed.
+    if (this.#binding.get(key) === change.revision) return this.#queue.remove(key);
+    const pod = change.object as Pod;
     const over = type === 'DELETED' || pod.status.phase === 'Succeeded' || pod.status.phase === 'Failed';
     if (!over && pod.spec.nodeName) {
       this.#queue.remove(key);
@@ -159,15 +164,19 @@ export class Scheduler {
     const { registry, clock, log, recorder } = this.#options;
     const { namespace, name } = splitKey(pod.key);
     try {
-      await bind(registry, namespace, name, { target: { kind: 'Node', name: node }, metadata: { uid: pod.uid } }, { clock });
-      const bound = registry.find(pods, namespace, name);
-      if (bound) recorder.event(bound, 'Normal', 'Scheduled', `Successfully assigned ${pod.key} to ${node}`, this.#name);
+      const revision = await bind(registry, namespace, name, { target: { kind: 'Node', name: node }, metadata: { uid: pod.uid } }, {
+        clock, onRevision: (revision) => { this.#binding.set(pod.key, revision); },
+      });
+      const regarding = { apiVersion: 'v1', kind: 'Pod', namespace, name, uid: pod.uid, resourceVersion: String(revision) };
+      recorder.event(regarding, 'Normal', 'Scheduled', `Successfully assigned ${pod.key} to ${node}`, this.#name);
     } catch (error) {
       this.#forget(pod);
       // Somebody deleted or bound it first: its own change says which, and is on its way.
       if (isNotFound(error) || isConflict(error)) log.debug('pod changed before it was bound', { pod: pod.key, error });
       else log.warn('cannot bind', { pod: pod.key, node, error });
       this.#queue.retry(pod);
+    } finally {
+      this.#binding.delete(pod.key);
     }
   }
 

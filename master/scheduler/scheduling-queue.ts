@@ -16,6 +16,36 @@ export interface Waiting {
 const backoffMs = 1000;
 const maxBackoffMs = 10_000;
 
+/** First come, first served, with constant cost also when very many wait (a Map's front gets slow to find). */
+class Line {
+  readonly #present = new Set<Waiting>();
+  #order: Waiting[] = [];
+  #head = 0;
+
+  join(pod: Waiting): void {
+    this.#present.add(pod);
+    this.#order.push(pod);
+  }
+
+  leave(pod: Waiting): void {
+    this.#present.delete(pod);
+  }
+
+  take(): Waiting | undefined {
+    while (this.#head < this.#order.length) {
+      const next = this.#order[this.#head++]!;
+      if (this.#head > 1024 && this.#head * 2 > this.#order.length) {
+        this.#order = this.#order.slice(this.#head);
+        this.#head = 0;
+      }
+      if (this.#present.delete(next)) return next;
+    }
+    this.#order = [];
+    this.#head = 0;
+    return undefined;
+  }
+}
+
 /**
  * Pods that wait to be placed, in one of these states:
  *
@@ -34,7 +64,7 @@ export class SchedulingQueue {
   readonly #onActive: () => void;
   readonly #pods = new Map<string, Waiting>();
   /** By priority, highest first. */
-  #active: { readonly priority: number; readonly pods: Map<string, Waiting> }[] = [];
+  #active: { readonly priority: number; readonly line: Line }[] = [];
   readonly #parked = new Map<Shape, Map<string, Waiting>>();
   readonly #backoffs = new Map<string, () => void>();
 
@@ -71,7 +101,7 @@ export class SchedulingQueue {
     const pod = this.#pods.get(key);
     if (!pod) return;
     this.#pods.delete(key);
-    for (const { pods } of this.#active) pods.delete(key);
+    for (const { line } of this.#active) line.leave(pod);
     this.#unpark(pod);
     this.#backoffs.get(key)?.();
     this.#backoffs.delete(key);
@@ -79,11 +109,9 @@ export class SchedulingQueue {
 
   /** The next pod to place; it is being placed until {@link park}, {@link retry} or {@link remove}. */
   take(): Waiting | undefined {
-    for (const { pods } of this.#active) {
-      const next = pods.entries().next().value;
-      if (!next) continue;
-      pods.delete(next[0]);
-      return next[1];
+    for (const { line } of this.#active) {
+      const next = line.take();
+      if (next) return next;
     }
     return undefined;
   }
@@ -130,10 +158,10 @@ export class SchedulingQueue {
   #activate(pod: Waiting): void {
     let level = this.#active.find(({ priority }) => priority === pod.priority);
     if (!level) {
-      level = { priority: pod.priority, pods: new Map() };
+      level = { priority: pod.priority, line: new Line() };
       this.#active = [...this.#active, level].sort((a, b) => b.priority - a.priority);
     }
-    level.pods.set(pod.key, pod);
+    level.line.join(pod);
     this.#onActive();
   }
 }

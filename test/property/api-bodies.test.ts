@@ -5,6 +5,7 @@ import { kinds } from '../../shared/kinds/index.ts';
 import type { Kind } from '../../shared/kind.ts';
 import { pathOf, sampleOf } from '../contract/kinds.ts';
 import { openLab, type Lab } from '../master/api/support.ts';
+import { seeded } from './random.ts';
 
 const test = suite<{ lab: Lab }>('any body');
 
@@ -16,17 +17,6 @@ const limitMs = 60_000;
 
 type Random = () => number;
 const pick = <T>(random: Random, items: readonly T[]): T => items[Math.floor(random() * items.length)]!;
-
-/** A random generator with a seed, in [0, 1) (mulberry32). */
-function seeded(seed: number): Random {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 const oddStrings = ['', ' ', 'a', 'A_b', '-', '../..', '\u0000', '\ud800', '💥', '__proto__', 'constructor', 'x'.repeat(300), '1e999', '2026-01-02T03:04:05Z', '100m', '-5Gi', '!!binary', 'null'];
 const oddNumbers = [0, -0, -1, 1, 1.5, 65536, 2 ** 31, 2 ** 53, -(2 ** 63), 1e300];
@@ -108,7 +98,7 @@ function send(agent: Agent, port: number, { method, path, type, body }: Attempt)
 }
 
 test(`${bodies} bodies, good and bad: no 500, no crash, no wait`, async ({ lab }) => {
-  const random = seeded(20260102);
+  const { next: random } = seeded(20260102);
   const agent = new Agent({ keepAlive: true, maxSockets: 16 });
   const started = performance.now();
   const codes = new Map<number, number>();

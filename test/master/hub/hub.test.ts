@@ -166,7 +166,7 @@ test('an agent registers with labels and taints, and later owns neither taints n
 test('a node written off is asked again, and a lost agent is noticed within its grace', async () => {
   const cluster = await startedCluster();
   const { registry, clock } = cluster;
-  const agent = cluster.startAgent('n1', new MemoryState());
+  const agent = cluster.startAgent('n1', new MemoryState(), { random: () => 0.999, backoff: { baseMs: 600_000, maxMs: 600_000, healthyMs: 0 } });
   agent.session.setNode(nodeOf('n1'));
   const ready = (): string | undefined => registry.find(nodes, '', 'n1')?.status.conditions?.find(({ type }) => type === 'Ready')?.status;
   assert.ok(await clock.pass(5000, () => ready() === 'True'));
