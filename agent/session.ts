@@ -1,50 +1,9 @@
-import { sleep, type Clock } from '../shared/clock.ts';
+import { sleep } from '../shared/clock.ts';
 import type { Node } from '../shared/kinds/node.ts';
-import type { Log } from '../shared/log.ts';
-import type { EventReport, Payload, PodReport, StreamRequest } from '../shared/protocol.ts';
-import type { FrameSocket } from '../shared/socket.ts';
+import type { EventReport, PodReport } from '../shared/protocol.ts';
 import { Connection, type Outcome } from './session/connection.ts';
+import { defaultBackoff, type SessionOptions } from './session/options.ts';
 import { Outbox } from './session/outbox.ts';
-import type { State } from './state/state.ts';
-
-export interface SessionOptions {
-  /** Name of this node. */
-  readonly node: string;
-  readonly agentVersion: string;
-  readonly bootId: string;
-  readonly state: State;
-  readonly clock: Clock;
-  /** In [0, 1). */
-  readonly random: () => number;
-  readonly log: Log;
-  /** Opens a connection to the master; see session/connect.ts. Rejects with an error that says what was tried. */
-  readonly connect: (signal: AbortSignal) => Promise<FrameSocket>;
-  /** Called at the start of each session and when the settings change within one. */
-  readonly onWelcome: (settings: Payload<'welcome'>) => void;
-  /**
-   * Makes the bytes of a stream that the master asks for. Ends with them; an error that it throws goes to the master as
-   * its message (and its HTTP status, if it has a numeric `code`). `signal` aborts when nobody reads any more.
-   */
-  readonly openStream: (request: StreamRequest, signal: AbortSignal) => AsyncIterable<Uint8Array>;
-  readonly backoff?: Backoff;
-  /** How long reports wait for others to share their message. Default 20 ms. */
-  readonly flushMs?: number;
-  /** Default 256. */
-  readonly maxEvents?: number;
-  /** Default 30 s. */
-  readonly resendMs?: number;
-  /** Default 10 s. */
-  readonly nodePauseMs?: number;
-}
-
-/** Attempt n (from 0) waits a random time up to `baseMs` × 2^n, at most `maxMs`; n starts over after `healthyMs` of a session. */
-export interface Backoff {
-  readonly baseMs: number;
-  readonly maxMs: number;
-  readonly healthyMs: number;
-}
-
-export const defaultBackoff: Backoff = { baseMs: 1000, maxMs: 30_000, healthyMs: 30_000 };
 
 /**
  * The link to the master: keeps a connection, brings assignments into the state, and tells the master what became of

@@ -235,11 +235,14 @@ export function deflateFrame(frame: Buffer): Buffer {
 }
 
 function inflateFrame(frame: Uint8Array): Uint8Array {
+  let inflated: Uint8Array;
   try {
-    return inflateRawSync(frame.subarray(1), { maxOutputLength: maxInflated });
+    inflated = inflateRawSync(frame.subarray(1), { maxOutputLength: maxInflated });
   } catch (error) {
     throw new ProtocolError(`compressed frame of ${frame.length} bytes: ${(error as Error).message}`);
   }
+  if (inflated[0] !== controlFrame) throw new ProtocolError('compressed frame without a control message in it');
+  return inflated;
 }
 
 /** MessagePack of an item, to be put into any number of sync frames by {@link encodeSync}. */

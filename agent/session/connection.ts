@@ -2,8 +2,8 @@ import { Channel } from '../../shared/channel.ts';
 import { StreamReset, type ByteStream } from '../../shared/byte-stream.ts';
 import { decodeMessage, encodeMessage, isControl, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload } from '../../shared/protocol.ts';
 import type { FrameSocket } from '../../shared/socket.ts';
-import type { SessionOptions } from '../session.ts';
 import { Inbound, type Applied } from './inbound.ts';
+import type { SessionOptions } from './options.ts';
 import type { Outbox } from './outbox.ts';
 
 /** How a connection went. */

@@ -167,6 +167,6 @@ export class Outbox {
 
 /** Heartbeat times change with every look and say nothing that the link does not. */
 function withoutHeartbeats(node: Node): unknown {
-  const conditions = node.status.conditions?.map(({ lastHeartbeatTime: _, ...rest }) => rest);
+  const conditions = node.status.conditions?.map((condition) => ({ ...condition, lastHeartbeatTime: undefined }));
   return { ...node, status: { ...node.status, conditions } };
 }

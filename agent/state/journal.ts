@@ -1,7 +1,7 @@
 import { mkdir, type FileHandle } from 'node:fs/promises';
 import type { Item } from '../../shared/protocol.ts';
 import type { Log } from '../../shared/log.ts';
-import { Contents } from './contents.ts';
+import type { Contents } from './contents.ts';
 import { JournalFiles } from './journal-files.ts';
 import { lockDirectory } from './lock.ts';
 import { encodeRecord, type JournalRecord } from './records.ts';

@@ -16,7 +16,8 @@ export const priority: Admission = {
     const value = name ? systemClasses[name] : 0;
     if (value === undefined) throw forbidden(pods, attempt.name, `no PriorityClass with name ${name} was found`);
     if (spec.priority !== undefined && spec.priority !== value) {
-      throw forbidden(pods, attempt.name, `the integer value of priority (${spec.priority}) must not be provided in pod spec; priority admission controller computed ${value} from the given PriorityClass name`);
+      throw forbidden(pods, attempt.name,
+        `the integer value of priority (${spec.priority}) must not be provided in pod spec; priority admission controller computed ${value} from the given PriorityClass name`);
     }
     spec.priority = value;
     spec.preemptionPolicy ??= 'PreemptLowerPriority';

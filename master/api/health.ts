@@ -22,6 +22,8 @@ export interface Version {
   readonly platform: string;
 }
 
+const ping: HealthCheck = { name: 'ping', check: () => undefined };
+
 const probes = new Set(['healthz', 'livez', 'readyz']);
 
 /** Answers probes and `/version`; false for other paths. Single checks are at `/readyz/NAME`. */
@@ -30,12 +32,13 @@ export function answerHealth(x: Exchange, checks: readonly HealthCheck[], versio
   if (probe === 'version') sendJson(x, 200, version);
   else if (!probes.has(probe)) return false;
   else if (name) answerOne(x, checks, name);
-  else answerAll(x, probe, checks);
+  // A server that waits for something must not be restarted for it.
+  else answerAll(x, probe, probe === 'livez' ? [ping] : [ping, ...checks]);
   return true;
 }
 
 function answerOne(x: Exchange, checks: readonly HealthCheck[], name: string): void {
-  const check = checks.find((candidate) => candidate.name === name);
+  const check = [ping, ...checks].find((candidate) => candidate.name === name);
   if (!check) throw notFound({ group: '', plural: 'healthz', kind: '' }, name);
   const problem = check.check();
   sendText(x, problem ? 500 : 200, problem ? `internal server error: ${problem}` : 'ok');

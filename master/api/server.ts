@@ -12,6 +12,7 @@ import { accessOf, refusal, type Authorizer } from './authorize.ts';
 import { answerDocuments, Documents } from './documents.ts';
 import { Exchange } from './exchange.ts';
 import { answerHealth, type HealthCheck, type Version } from './health.ts';
+import { impersonate, impersonates } from './impersonate.ts';
 import { KindIndex, noSuchResource } from './kinds.ts';
 import { answerResource, type ResourceOptions } from './resource.ts';
 import { answerReview } from './reviews.ts';
@@ -101,6 +102,7 @@ class Apiserver implements ApiServer {
   readonly #chain: readonly Step[] = [
     (x) => this.#describe(x),
     (x) => this.#authenticate(x),
+    (x) => this.#impersonate(x),
     (x) => this.#authorize(x),
     (x) => answerHealth(x, this.#options.healthChecks ?? [], this.#options.version),
     (x) => this.#answerRoute(x),
@@ -196,6 +198,14 @@ class Apiserver implements ApiServer {
     });
   }
 
+  #impersonate(x: Exchange): boolean | Promise<boolean> {
+    if (!impersonates(x.req)) return false;
+    return impersonate(x.req, x.user, this.#options.authorizer).then((user) => {
+      x.user = user;
+      return false;
+    });
+  }
+
   #authorize(x: Exchange): boolean | Promise<boolean> {
     const access = accessOf(x.user, x.info);
     const decision = this.#options.authorizer.authorize(access);
@@ -227,6 +237,7 @@ class Apiserver implements ApiServer {
     try {
       x.describe();
       x.user = await this.#authenticator.authenticate(req);
+      await this.#impersonate(x);
       const route = this.#options.upgrades?.find(({ path }) => (path.endsWith('/') ? x.path.startsWith(path) : x.path === path));
       if (!route?.allows) await this.#authorize(x);
       else if (!route.allows(x.user)) throw refusal(accessOf(x.user, x.info), undefined);

@@ -64,6 +64,7 @@ export class Watches {
   answer(x: Exchange, kind: Kind, namespace: string, name: string): void {
     const plan = this.plan(x, kind, namespace, name);
     x.res.writeHead(200, answerHeaders(x, 'application/json'));
+    if (x.method === 'HEAD') return void x.res.end();
     x.res.flushHeaders();
     this.#begin(plan, httpSink(x.res));
   }

@@ -44,10 +44,10 @@ function desired(service: Service, current: Endpoints | undefined, subsets: Endp
   const annotations = { ...current?.metadata.annotations };
   if (truncated) annotations[overCapacity] = 'truncated';
   else delete annotations[overCapacity];
+  const { subsets: _before, ...rest } = current ?? { metadata: { name: service.metadata.name } };
   return {
-    ...current,
-    metadata: { ...(current?.metadata ?? { name: service.metadata.name }), labels, ...(Object.keys(annotations).length > 0 || current?.metadata.annotations ? { annotations } : {}) },
-    ...(subsets.length > 0 ? { subsets } : { subsets: undefined }),
+    ...rest, metadata: { ...rest.metadata, labels, ...(Object.keys(annotations).length > 0 ? { annotations } : {}) },
+    ...(subsets.length > 0 ? { subsets } : {}),
   };
 }
 

@@ -8,7 +8,9 @@ import type { Registry } from '../registry/registry.ts';
  * Makes an object be as `make` says: creates it when it is missing, else writes it if it differs. `make` gets the stored
  * state (a private copy), or undefined; when it returns undefined nothing is written.
  */
-export async function ensure<T extends KubeObject>(registry: Registry, kind: Kind<T>, namespace: string, name: string, make: (current: T | undefined) => unknown): Promise<Stored<T> | undefined> {
+export async function ensure<T extends KubeObject>(
+  registry: Registry, kind: Kind<T>, namespace: string, name: string, make: (current: T | undefined) => unknown,
+): Promise<Stored<T> | undefined> {
   if (registry.stored(kind, namespace, name)) return registry.modify(kind, namespace, name, make);
   const document = make(undefined);
   return document === undefined ? undefined : registry.create(kind, namespace, document);

@@ -109,8 +109,9 @@ async function deleteDependents(owner: Found, context: Context): Promise<Again |
     const reference = dependent?.object.metadata.ownerReferences?.find((candidate) => candidate.uid === uid);
     if (!dependent || !reference) continue;
     if (!dependent.object.metadata.deletionTimestamp) await collect(dependent, context);
-    const left = findByKey(key, context)?.object;
-    if (left?.metadata.uid === dependent.object.metadata.uid && left?.metadata.ownerReferences?.some((candidate) => candidate.uid === uid && candidate.blockOwnerDeletion)) blocked = true;
+    const left = findByKey(key, context)?.object.metadata;
+    const blocks = left?.ownerReferences?.some((candidate) => candidate.uid === uid && candidate.blockOwnerDeletion);
+    if (blocks && left?.uid === dependent.object.metadata.uid) blocked = true;
   }
   // A dependent may also let go of its owner without being deleted; that is only found by looking.
   if (blocked) return { requeueAfterMs: 30_000 };

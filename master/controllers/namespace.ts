@@ -62,7 +62,7 @@ const contentKinds = ({ registry }: Context): Kind[] =>
 
 async function deleteAll(kind: Kind, namespace: string, context: Context): Promise<Error[]> {
   const errors: Error[] = [];
-  let batch: Promise<unknown>[] = [];
+  const batch: Promise<unknown>[] = [];
   for (const object of context.registry.all(kind, namespace)) {
     if (object.metadata.deletionTimestamp) continue;
     batch.push(removeIfThere(context.registry, kind, namespace, object.metadata.name ?? '', { propagationPolicy: 'Background' })

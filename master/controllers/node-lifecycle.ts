@@ -42,10 +42,16 @@ export function nodeLifecycle(): Controller {
         },
       },
       // A pod that comes to a tainted node has its own time to go.
-      { kind: some(pods), keys: ({ object, type, previous }) => (type !== 'DELETED' && (object as Pod).spec.nodeName && (previous as Pod | undefined)?.spec.nodeName !== (object as Pod).spec.nodeName ? [(object as Pod).spec.nodeName!] : []) },
+      { kind: some(pods), keys: arrivals },
     ],
     reconcile: (name, context) => look(name, health, notBeforeMs, context),
   });
+}
+
+/** The node that a pod has come to with this change. */
+function arrivals({ object, previous, type }: KindChange): string[] {
+  const { nodeName } = (object as Pod).spec;
+  return nodeName && type !== 'DELETED' && (previous as Pod | undefined)?.spec.nodeName !== nodeName ? [nodeName] : [];
 }
 
 const graceMs = ({ nodeMonitorGraceMs = 40_000 }: Context['settings']): number => nodeMonitorGraceMs;

@@ -7,7 +7,8 @@ import { isActive } from './serviceaccount.ts';
 
 const name = 'kube-root-ca.crt';
 const annotations = {
-  'kubernetes.io/description': 'Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.',
+  'kubernetes.io/description': 'Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints '
+    + 'such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.',
 };
 
 /** Publishes the certificate of the API's authority in every namespace. */

@@ -4,7 +4,7 @@ import type { KubeObject } from '../../shared/meta.ts';
 import { nodeOf, type Node } from '../../shared/schema.ts';
 import { badRequest, StatusError, type StatusCause } from '../../shared/status.ts';
 import { toTime } from '../../shared/time.ts';
-import { childNode, difference, FieldSet, intersection, isObject, itemElement, memberElement, ownership, pathString, union } from './field-set.ts';
+import { childNode, difference, FieldSet, fieldSetOf, intersection, isObject, itemElement, memberElement, ownership, pathString, step, union } from './field-set.ts';
 import { changedFields, keepOtherPart, ownedFields, parseManagers, storeManagers, type Manager } from './managed-fields.ts';
 
 export interface ApplyOptions {
@@ -34,7 +34,8 @@ export function serverSideApply(kind: Kind, current: KubeObject | undefined, con
   const merged = live ? merge(node, live, wanted) as KubeObject : wanted;
   const taken = live ? takenFields(kind, live, merged, applied) : applied;
   const kept = settleConflicts(others, taken, options.force);
-  if (mine) prune(node, merged, difference(mine.fields, applied), kept);
+  // The whole configuration: its name keeps the metadata, which nobody owns.
+  if (mine) prune(node, merged, mine.fields, kept.reduce((sum, { fields }) => union(sum, fields), fieldSetOf(node, wanted)));
   const unchanged = mine && JSON.stringify(mine.fields.toJSON()) === JSON.stringify(applied.toJSON());
   const entry = {
     manager: options.manager, operation: 'Apply', apiVersion: kind.apiVersion,
@@ -134,29 +135,24 @@ function mergeLists(live: unknown, wanted: readonly unknown[], key: (item: unkno
   return [...result, ...rest];
 }
 
-/** Removes fields that this manager gave up and nobody else owns. Mutates `document`. */
-function prune(node: Node, document: unknown, dropped: FieldSet, others: readonly Manager[]): void {
-  const owned = others.reduce((sum, { fields }) => union(sum, fields), new FieldSet());
-  pruneBelow(node, document, dropped, owned);
-}
-
-function pruneBelow(node: Node | undefined, parent: unknown, dropped: FieldSet, owned: FieldSet): void {
-  for (const [element, child] of dropped.children) {
-    const others = owned.children.get(element) ?? new FieldSet();
-    const removable = child.member && others.empty;
-    if (Array.isArray(parent)) {
-      const index = parent.findIndex((item) => (element.startsWith('v:') ? memberElement(item) : itemElement(node!, item)) === element);
-      if (index < 0) continue;
-      if (removable) parent.splice(index, 1);
-      else pruneBelow(node?.item, parent[index], child, others);
-    } else if (isObject(parent)) {
-      const key = element.slice(2);
-      if (removable) delete parent[key];
-      else pruneBelow(node && childNode(node, key), parent[key], child, others);
-      if (others.empty && isEmpty(parent[key])) delete parent[key];
-    }
+/**
+ * Removes what this manager owned in its last configuration and nobody owns now, itself included. A field that the schema
+ * names goes as a whole, defaults in it included, once nothing in it is owned. Mutates `document`.
+ */
+function prune(node: Node | undefined, parent: unknown, last: FieldSet, owned: FieldSet): void {
+  for (const [element, child] of last.children) {
+    const owners = owned.children.get(element) ?? nobody;
+    const { node: below, value } = step(node, parent, element);
+    if (value === undefined) continue;
+    const named = node?.type === 'object' && element.startsWith('f:');
+    if ((child.member || named) && owners.empty) remove(parent, element, value);
+    else prune(below, value, child, owners);
   }
 }
 
-const isEmpty = (value: unknown): boolean => (Array.isArray(value) && value.length === 0) || (isObject(value) && Object.keys(value).length === 0);
+const nobody = new FieldSet();
 
+function remove(parent: unknown, element: string, value: unknown): void {
+  if (Array.isArray(parent)) parent.splice(parent.indexOf(value), 1);
+  else delete (parent as Record<string, unknown>)[element.slice(2)];
+}

@@ -51,10 +51,12 @@ export class Shapes {
 }
 
 function shapeParts({ spec, metadata }: Pod): unknown {
-  const containers = spec.containers.map(({ resources, ports }) => [resources?.requests, ports?.map(({ hostPort, hostIP, protocol }) => (hostPort ? [hostPort, hostIP, protocol] : 0))]);
-  const init = spec.initContainers?.map(({ resources, restartPolicy, ports }) => [resources?.requests, restartPolicy, ports?.map(({ hostPort, protocol }) => (hostPort ? [hostPort, protocol] : 0))]);
-  return [containers, init, spec.overhead, spec.nodeSelector, spec.affinity, spec.tolerations, spec.preemptionPolicy, groupOf(metadata)];
+  const init = spec.initContainers?.map((container) => [container.restartPolicy, containerParts(container)]);
+  return [spec.containers.map(containerParts), init, spec.overhead, spec.nodeSelector, spec.affinity, spec.tolerations, spec.preemptionPolicy, groupOf(metadata)];
 }
+
+const containerParts = ({ resources, ports }: Pod['spec']['containers'][number]): unknown =>
+  [resources?.requests, ports?.map(({ hostPort, hostIP, protocol }) => (hostPort ? [hostPort, hostIP, protocol] : 0))];
 
 function makeShape(pod: Pod, key: string): Shape {
   const requests = requestsOf(pod.spec);

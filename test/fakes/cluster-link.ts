@@ -1,4 +1,5 @@
-import { Session, type SessionOptions } from '../../agent/session.ts';
+import { Session } from '../../agent/session.ts';
+import type { SessionOptions } from '../../agent/session/options.ts';
 import type { State } from '../../agent/state/state.ts';
 import { kinds } from '../../shared/kinds/index.ts';
 import { silentLog, type Log } from '../../shared/log.ts';

@@ -7,7 +7,10 @@ export const leastAllocated: Plugin = {
     const cpu = snapshot.column('cpu');
     const memory = snapshot.column('memory');
     return {
-      score: (slot) => (left(cpu.allocatable[slot]!, snapshot.expectedCpu(slot) + expectedCpu) + left(memory.allocatable[slot]!, snapshot.expectedMemory(slot) + expectedMemory)) / 2,
+      score(slot) {
+        const cpuLeft = left(cpu.allocatable[slot]!, snapshot.expectedCpu(slot) + expectedCpu);
+        return (cpuLeft + left(memory.allocatable[slot]!, snapshot.expectedMemory(slot) + expectedMemory)) / 2;
+      },
     };
   },
 };

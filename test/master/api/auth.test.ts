@@ -91,4 +91,16 @@ test('users may ask what they may', async (context) => {
   assert.equal(rules.json.status.resourceRules[0].verbs, ['*']);
 });
 
+test('impersonation is for those who may; everything that is asked for is checked', async (context) => {
+  const admin = await as(context, 'root', 'system:masters');
+  const bob = { 'impersonate-user': 'bob', 'impersonate-group': 'dev' };
+  const { json } = await admin.post(reviews, whoAmI, bob);
+  assert.equal(json.status.userInfo, { username: 'bob', groups: ['dev', 'system:authenticated'] });
+  assert.is((await admin.get(configMaps, bob)).code, 403);
+  const refused = await context.lab.client.get(configMaps, { authorization: 'Bearer good', ...bob });
+  assert.is(refused.json.message, 'users "bob" is forbidden: User "alice" cannot impersonate resource "users" in API group "" at the cluster scope');
+  const account = await admin.post(reviews, whoAmI, { 'impersonate-user': 'system:serviceaccount:default:bot' });
+  assert.equal(account.json.status.userInfo.groups, ['system:serviceaccounts', 'system:serviceaccounts:default', 'system:authenticated']);
+});
+
 test.run();

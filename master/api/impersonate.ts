@@ -1,0 +1,60 @@
+import type { IncomingMessage } from 'node:http';
+import { badRequest } from '../../shared/status.ts';
+import type { User } from '../registry/types.ts';
+import { refusal, type Access, type Authorizer } from './authorize.ts';
+
+/** What one header asks to be. */
+interface Wish { readonly resource: 'users' | 'groups' | 'serviceaccounts' | 'uids'; readonly group: string; readonly namespace: string; readonly name: string }
+
+/** True when a request wants to be made as somebody else (`kubectl --as`). */
+export const impersonates = ({ headers }: IncomingMessage): boolean =>
+  headers['impersonate-user'] !== undefined || headers['impersonate-group'] !== undefined || headers['impersonate-uid'] !== undefined;
+
+/**
+ * The user that a request is to be made as; every part of it must be allowed by verb `impersonate`.
+ * @throws StatusError 400, 403
+ */
+export async function impersonate(req: IncomingMessage, user: User, authorizer: Authorizer): Promise<User> {
+  const name = header(req, 'impersonate-user')[0];
+  if (!name) throw badRequest('requested groups or uid without impersonating a user');
+  const groups = header(req, 'impersonate-group');
+  const [uid] = header(req, 'impersonate-uid');
+  for (const wish of wishes(name, groups, uid)) await check(wish, user, authorizer);
+  return { name, groups: withImplied(name, groups), ...(uid ? { uid } : {}) };
+}
+
+/** Values of a header that may be repeated; node joins them with commas. */
+function header({ headers }: IncomingMessage, name: string): string[] {
+  const value = headers[name];
+  const text = Array.isArray(value) ? value.join(',') : value ?? '';
+  return text.split(',').map((part) => part.trim()).filter(Boolean);
+}
+
+function wishes(name: string, groups: readonly string[], uid: string | undefined): Wish[] {
+  const account = serviceAccount(name);
+  return [
+    account ? { resource: 'serviceaccounts', group: '', ...account } : { resource: 'users', group: '', namespace: '', name },
+    ...groups.map((group): Wish => ({ resource: 'groups', group: '', namespace: '', name: group })),
+    ...(uid ? [{ resource: 'uids', group: 'authentication.k8s.io', namespace: '', name: uid } as const] : []),
+  ];
+}
+
+function serviceAccount(name: string): { namespace: string; name: string } | undefined {
+  const found = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(name);
+  return found ? { namespace: found[1]!, name: found[2]! } : undefined;
+}
+
+async function check({ resource, group, namespace, name }: Wish, user: User, authorizer: Authorizer): Promise<void> {
+  const access: Access = { user, verb: 'impersonate', path: '', resource: { group, resource, subresource: '', namespace, name } };
+  const { allowed, reason } = await authorizer.authorize(access);
+  if (!allowed) throw refusal(access, reason);
+}
+
+/** Groups that come with being somebody. */
+function withImplied(name: string, groups: readonly string[]): string[] {
+  const account = serviceAccount(name);
+  const own = account && groups.length === 0 ? ['system:serviceaccounts', `system:serviceaccounts:${account.namespace}`] : [];
+  const all = [...groups, ...own];
+  if (name === 'system:anonymous') return all.includes('system:unauthenticated') ? all : [...all, 'system:unauthenticated'];
+  return all.includes('system:authenticated') ? all : [...all, 'system:authenticated'];
+}
