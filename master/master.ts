@@ -80,7 +80,7 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
     registry, clock, random, log: log.named('api'), host: config.bindAddress, port: config.port,
     tls: { key: pki.server.key, cert: pki.server.certificate, ca: pki.authority.certificate },
     advertise: `${config.advertiseAddress}:${config.port}`,
-    version: { ...kubernetesVersion, gitCommit: '', gitTreeState: 'clean', buildDate: '1970-01-01T00:00:00Z', goVersion: '', compiler: `node ${process.version}`, platform: `${process.platform}/${process.arch}` },
+    version: { ...kubernetesVersion, gitCommit: '', gitTreeState: 'clean', buildDate: '1970-01-01T00:00:00Z', goVersion: '', compiler: `node ${process.version}`, platform: `${process.platform}/${process.arch === 'x64' ? 'amd64' : process.arch}` },
     authorizer: withOpenPaths(basicAuthorizer, enrolmentPaths),
     tokens: await StaticTokens.open(config.dataDir),
     podLogs: new PodLogs({ registry, clock, openStream: (node, request) => hub.openStream(node, request) }),

@@ -10,7 +10,7 @@ const tolerationSeconds = 300;
 /** Lets pods outlast five minutes of trouble with their node, unless they say otherwise. */
 export const defaultTolerations: Admission = {
   name: 'DefaultTolerationSeconds',
-  handles: (attempt) => concerns(attempt, pods, 'CREATE'),
+  handles: (attempt) => concerns(attempt, pods, 'CREATE', 'UPDATE'),
   admit(attempt) {
     const { spec } = attempt.object as Pod;
     for (const key of keys) {

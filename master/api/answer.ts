@@ -3,31 +3,7 @@ import { internalError, StatusError } from '../../shared/status.ts';
 import { ConflictError, StoreError } from '../store/store.ts';
 import { BodyStream } from './body-stream.ts';
 import type { Exchange } from './exchange.ts';
-
-/** Headers that every answer carries, as the apiserver's `WithCacheControl` sets them. */
-const common = ['Cache-Control', 'no-cache, private'] as const;
-
-/** Warnings of all `Warning` headers of one answer together, in characters (apiserver's limit). */
-const maxWarnings = 4096;
-
-/** Header fields of an answer, as `writeHead` takes them in a flat list. */
-export function answerHeaders(x: Exchange, contentType: string): string[] {
-  const headers = [...common, 'Content-Type', contentType];
-  let size = 0;
-  for (const warning of x.warnings) {
-    const text = warningText(warning);
-    size += text.length;
-    if (size > maxWarnings) break;
-    headers.push('Warning', text);
-  }
-  return headers;
-}
-
-/** RFC 2616's warn-value without agent or date; control characters and what a header cannot hold go. */
-function warningText(text: string): string {
-  const clean = text.replace(/[\r\n\t]+/g, ' ').replace(/[^ -~]/g, '?');
-  return `299 - "${clean.replace(/[\\"]/g, (found) => `\\${found}`)}"`;
-}
+import { answerHeaders, commonHeaders } from './headers.ts';
 
 /** Answers with a JSON document as it is; in YAML if that is what the client takes. */
 export function sendBytes(x: Exchange, code: number, bytes: Uint8Array): void {
@@ -57,7 +33,7 @@ export function sendJson(x: Exchange, code: number, value: unknown): void {
 
 export function sendText(x: Exchange, code: number, text: string): void {
   const headers = ['Content-Type', 'text/plain; charset=utf-8', 'X-Content-Type-Options', 'nosniff', 'Content-Length', String(Buffer.byteLength(text))];
-  x.res.writeHead(code, [...common, ...headers]);
+  x.res.writeHead(code, [...commonHeaders, ...headers]);
   x.res.end(text);
 }
 

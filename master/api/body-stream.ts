@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { constants, createGzip, type Gzip } from 'node:zlib';
-import { answerHeaders } from './answer.ts';
 import type { Exchange } from './exchange.ts';
+import { answerHeaders } from './headers.ts';
 
 /** Bytes gathered before they are written. */
 const slabBytes = 128 * 1024;

@@ -9,7 +9,7 @@ import { mediaType, parseBody, readBody } from './body.ts';
 import { encoderOf } from './encode.ts';
 import { negotiate } from './negotiate.ts';
 import { deleteOptions, listOptions, type DeleteRequest } from './options.ts';
-import { sendObject, type Call } from './resource.ts';
+import { sendObject, type Call } from './call.ts';
 import { selectionOf } from './select.ts';
 
 /** Kinds whose deletion answers with the object (`ReturnDeletedObject` in Kubernetes' registry); the others with a Status. */

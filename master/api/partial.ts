@@ -1,4 +1,4 @@
-import { bookmark, jsonList, listOpening, type Encoder, type Item } from './encode.ts';
+import { bookmark, jsonList, listOpening, type Encoder, type Item } from './encoder.ts';
 
 /** `PartialObjectMetadata` of an object. */
 export function partialObject({ object }: Item, version: string): { kind: string; apiVersion: string; metadata: unknown } {

@@ -8,7 +8,7 @@ import { checkDocument } from './document.ts';
 import { jsonProblem } from './json.ts';
 import { writeOptions } from './options.ts';
 import { flag } from './query.ts';
-import { sendObject, type Call } from './resource.ts';
+import { sendObject, type Call } from './call.ts';
 
 const apply = 'application/apply-patch+yaml';
 

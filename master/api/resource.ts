@@ -1,36 +1,14 @@
-import type { Clock } from '../../shared/clock.ts';
-import type { Kind, Verb } from '../../shared/kind.ts';
+import type { Verb } from '../../shared/kind.ts';
 import { isAlreadyExists, StatusError } from '../../shared/status.ts';
-import type { Registry } from '../registry/registry.ts';
-import type { Stored } from '../registry/types.ts';
-import { sendBytes } from './answer.ts';
+import { sendObject, type Call } from './call.ts';
 import { checkStrict, readDocument } from './document.ts';
 import { removeCollection, removeObject } from './delete.ts';
-import { encoderOf } from './encode.ts';
-import type { Exchange } from './exchange.ts';
 import { noSuchMethod } from './kinds.ts';
 import { checkNotFuture, list } from './list.ts';
 import { negotiate } from './negotiate.ts';
 import { revision, writeOptions } from './options.ts';
 import { patchObject } from './patch.ts';
-import type { ResourceRequest } from './request.ts';
-import { answerSubresource, bindPod, type SubresourceOptions } from './subresource.ts';
-import { includeObject } from './table.ts';
-import type { Watches } from './watch.ts';
-
-export interface ResourceOptions extends SubresourceOptions {
-  readonly registry: Registry;
-  readonly clock: Clock;
-  readonly watches: Watches;
-}
-
-/** A resource request with its kind, on its way to be answered. */
-export interface Call {
-  readonly x: Exchange;
-  readonly kind: Kind;
-  readonly request: ResourceRequest;
-  readonly options: ResourceOptions;
-}
+import { answerSubresource, bindPod } from './subresource.ts';
 
 const handlers: Record<Verb, (call: Call) => Promise<void> | void> = {
   get: getObject,
@@ -61,14 +39,6 @@ const isVerb = (verb: string): verb is Verb => Object.hasOwn(handlers, verb);
 
 /** Verbs whose URL ends in a name. */
 const onObject: ReadonlySet<string> = new Set<Verb>(['get', 'update', 'patch', 'delete']);
-
-/** Answers with an object in the form that the client takes. */
-export function sendObject({ x, kind, options }: Call, code: number, stored: Stored): void {
-  const representation = negotiate(x.header('accept'), true);
-  if (representation.as === 'object') return sendBytes(x, code, stored.bytes);
-  const encoder = encoderOf({ kind, representation, includeObject: includeObject(x.query), now: options.clock.now });
-  sendBytes(x, code, encoder.one(stored));
-}
 
 function getObject(call: Call): void {
   const { x, kind, request, options: { registry } } = call;

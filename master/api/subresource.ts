@@ -13,7 +13,7 @@ import type { Exchange } from './exchange.ts';
 import { noSuchMethod, noSuchResource } from './kinds.ts';
 import { patchObject, readPatch } from './patch.ts';
 import { writeOptions } from './options.ts';
-import { sendObject, type Call } from './resource.ts';
+import { sendObject, type Call } from './call.ts';
 
 /** Serves containers' logs; implemented by whoever can reach the nodes. */
 export interface PodLogs {

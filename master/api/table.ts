@@ -1,7 +1,7 @@
 import type { Column } from '../../shared/kind.ts';
 import type { KubeObject } from '../../shared/meta.ts';
 import { badRequest } from '../../shared/status.ts';
-import { jsonList, type EncodeOptions, type Encoder, type Item, type ListMeta } from './encode.ts';
+import { jsonList, type EncodeOptions, type Encoder, type Item, type ListMeta } from './encoder.ts';
 import { partialObject } from './partial.ts';
 import type { Query } from './query.ts';
 

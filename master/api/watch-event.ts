@@ -1,7 +1,7 @@
 import type { KubeObject } from '../../shared/meta.ts';
-import { StatusError } from '../../shared/status.ts';
+import type { StatusError } from '../../shared/status.ts';
 import type { KindChange } from '../registry/types.ts';
-import type { Item } from './encode.ts';
+import type { Item } from './encoder.ts';
 import type { Selection } from './select.ts';
 
 export type EventType = 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';

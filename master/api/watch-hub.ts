@@ -2,7 +2,7 @@ import type { Clock } from '../../shared/clock.ts';
 import type { Kind } from '../../shared/kind.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { KindChange } from '../registry/types.ts';
-import type { Encoder } from './encode.ts';
+import type { Encoder } from './encoder.ts';
 import type { Selection } from './select.ts';
 import { eventLine, seenBy } from './watch-event.ts';
 import { frame, type Framing, type Sink } from './watch-sink.ts';

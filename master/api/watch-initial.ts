@@ -4,7 +4,7 @@ import type { KubeObject } from '../../shared/meta.ts';
 import { parseDocument } from '../registry/cache.ts';
 import { storeKey, type Registry } from '../registry/registry.ts';
 import type { Entry } from '../store/store.ts';
-import type { Item } from './encode.ts';
+import type { Item } from './encoder.ts';
 import type { Selection } from './select.ts';
 import type { Sink } from './watch-sink.ts';
 

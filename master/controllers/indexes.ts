@@ -10,19 +10,19 @@ import { isEnded } from './pod.ts';
 
 /** Pods of one namespace with equal labels: the replicas of one controller share a group. */
 interface PodGroup {
+  readonly key: string;
   readonly labels: Labels;
   readonly names: Set<string>;
 }
 
 interface PodRecord {
   readonly group: PodGroup;
-  readonly groupKey: string;
   readonly node: string;
 }
 
 /**
  * Ways to objects by what they refer to, kept in memory as keys only; the objects come from the registry.
- * About 250 bytes per pod. Pods are grouped by label set, so that a selector is matched once per set and not per pod.
+ * About half a kilobyte per pod with its owner and node. Pods are grouped by label set, so that a selector is matched once per set and not per pod.
  */
 export class Indexes {
   readonly #registry: Registry;
@@ -115,15 +115,15 @@ export class Indexes {
     const labels = pod?.metadata.labels ?? {};
     const groupKey = pod ? labelsKey(labels) : '';
     const node = pod?.spec.nodeName ?? '';
-    if (before && (!pod || before.groupKey !== groupKey)) this.#leaveGroup(namespace, name, before);
+    if (before && (!pod || before.group.key !== groupKey)) this.#leaveGroup(namespace, name, before);
     if (before?.node && before.node !== node) remove(this.#byNode, before.node, key);
     if (pod && isEnded(pod)) this.#ended.add(key);
     else this.#ended.delete(key);
     if (!pod) this.#pods.delete(key);
-    else if (before?.groupKey !== groupKey || before.node !== node) {
+    else if (before?.group.key !== groupKey || before.node !== node) {
       const group = this.#joinGroup(namespace, name, groupKey, labels);
       if (node) add(this.#byNode, node, key);
-      this.#pods.set(key, { group, groupKey, node });
+      this.#pods.set(key, { group, node });
     }
   }
 
@@ -131,16 +131,16 @@ export class Indexes {
     let groups = this.#groups.get(namespace);
     if (!groups) this.#groups.set(namespace, groups = new Map());
     let group = groups.get(groupKey);
-    if (!group) groups.set(groupKey, group = { labels, names: new Set() });
+    if (!group) groups.set(groupKey, group = { key: groupKey, labels, names: new Set() });
     group.names.add(name);
     return group;
   }
 
-  #leaveGroup(namespace: string, name: string, { group, groupKey }: PodRecord): void {
+  #leaveGroup(namespace: string, name: string, { group }: PodRecord): void {
     group.names.delete(name);
     if (group.names.size > 0) return;
     const groups = this.#groups.get(namespace);
-    groups?.delete(groupKey);
+    groups?.delete(group.key);
     if (groups?.size === 0) this.#groups.delete(namespace);
   }
 }

@@ -212,7 +212,7 @@ function strategicList(node: Node, original: unknown[], patch: unknown[], order:
   }
   const result = [...original];
   for (const item of patch) mergeItem(node, result, item, mergeKey, identity);
-  return Array.isArray(order) ? reorder(result, original, order, identity) : result;
+  return reorder(result, original, Array.isArray(order) ? order : patch.filter((item) => !isObject(item) || item['$patch'] === undefined), identity);
 }
 
 function mergeItem(node: Node, result: unknown[], item: unknown, mergeKey: string, identity: (item: unknown) => unknown): void {
@@ -230,7 +230,7 @@ function mergeItem(node: Node, result: unknown[], item: unknown, mergeKey: strin
   else result[index] = strategicObject(node.item, result[index], item as Record<string, unknown>);
 }
 
-/** Items named by the order in that order; others keep their place relative to what stood after them. */
+/** Items named by the order in that order; the others are put in before the first that they stood before, or at the end (`mergeSortedSlice`). */
 function reorder(items: unknown[], original: unknown[], order: unknown[], identity: (item: unknown) => unknown): unknown[] {
   const wanted = order.map((entry) => (isObject(entry) ? identity(entry) : entry));
   const rank = (item: unknown): number => wanted.findIndex((id) => equal(id, identity(item)));
@@ -240,7 +240,7 @@ function reorder(items: unknown[], original: unknown[], order: unknown[], identi
   const result: unknown[] = [];
   for (const item of named) {
     const at = before(item);
-    while (at >= 0 && rest.length > 0 && before(rest[0]) < at) result.push(rest.shift());
+    while (at >= 0 && rest.length > 0 && before(rest[0]) >= 0 && before(rest[0]) < at) result.push(rest.shift());
     result.push(item);
   }
   return [...result, ...rest];

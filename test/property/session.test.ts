@@ -12,22 +12,12 @@ import { configMapItem, endpointsItem, podItem, serviceItem } from '../../master
 import { dependenciesOf } from '../../master/hub/references.ts';
 import { LinkedCluster, nodeOf } from '../fakes/cluster-link.ts';
 import { MemoryState } from '../fakes/memory-state.ts';
+import { seeded } from './random.ts';
 
 const test = suite('session property');
 const log = createLog({ component: 'test', level: (process.env['LOG'] as 'debug' | undefined) ?? 'error' });
 const schedules = Number(process.env['SCHEDULES'] ?? 300);
 const nodeNames = ['n1', 'n2'];
-
-/** mulberry32: numbers in [0, 1) that a seed repeats. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** A cluster to which things happen at random, and what must hold of it throughout. */
 class World {
@@ -226,7 +216,7 @@ const sorted = (value: object): object => Object.fromEntries(Object.entries(valu
 test(`${schedules} random schedules of writes, cuts, restarts and disk failures converge`, async () => {
   const first = Number(process.env['SEED'] ?? 1);
   for (let seed = first; seed < first + schedules; seed++) {
-    const world = new World(randomFrom(seed));
+    const world = new World(seeded(seed).next);
     await world.start();
     for (let i = 0; i < 30; i++) await world.step();
     const converged = await world.cluster.clock.pass(180_000, () => world.problem() === '');

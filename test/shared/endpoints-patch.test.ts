@@ -23,7 +23,7 @@ test('applying the difference gives the later slice', () => {
     const random = seeded(seed);
     const all = Array.from({ length: 12 }, (_, i) => i).filter(() => random.chance(0.8));
     const before = slice(5, all.map((i) => endpoint(random, i)));
-    const after = slice(9, before.endpoints.filter(() => random.chance(0.9)).map((e, i) => (random.chance(0.2) ? endpoint(random, Number(e.addresses[0]!.split('.')[3])) : e)));
+    const after = slice(9, before.endpoints.filter(() => random.chance(0.9)).map((e) => (random.chance(0.2) ? endpoint(random, Number(e.addresses[0]!.split('.')[3])) : e)));
     if (random.chance(0.3)) after.endpoints.push(endpoint(random, 50));
     const patch = diffEndpoints(before, after);
     if (!patch) continue;

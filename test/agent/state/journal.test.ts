@@ -11,6 +11,7 @@ import { crc32 } from '../../../agent/state/crc32.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { configMap, stateContract } from '../../contract/state.ts';
 import { MemoryState } from '../../fakes/memory-state.ts';
+import { seeded } from '../../property/random.ts';
 
 const test = suite('journal');
 const made: string[] = [];
@@ -37,16 +38,6 @@ stateContract('journal', {
     return opened(places.get(state)!);
   },
 });
-
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 test('crc32 is the common one', () => {
   assert.is(crc32(Buffer.from('123456789')), 0xcbf43926);
@@ -99,7 +90,7 @@ async function history(random: () => number): Promise<{ path: string; states: Ma
 const contents = (journal: Journal): string => JSON.stringify([...journal.items].sort(([a], [b]) => (a < b ? -1 : 1)));
 
 test('any truncation leaves an earlier state, whole, which says its revision', async () => {
-  const random = randomFrom(7);
+  const random = seeded(7).next;
   const { path, states } = await history(random);
   const bytes = await readFile(join(path, 'journal'));
   for (let i = 0; i < 60; i++) {
@@ -119,7 +110,7 @@ test('any truncation leaves an earlier state, whole, which says its revision', a
 });
 
 test('flipped bits never make a state that was not, nor lose what the generation before still has', async () => {
-  const random = randomFrom(11);
+  const random = seeded(11).next;
   const { path, states } = await history(random);
   for (let i = 0; i < 80; i++) {
     const copy = await directory();
@@ -138,7 +129,7 @@ test('flipped bits never make a state that was not, nor lose what the generation
 });
 
 test('garbage for a file is survived', async () => {
-  const random = randomFrom(13);
+  const random = seeded(13).next;
   for (let i = 0; i < 40; i++) {
     const copy = await directory();
     await writeFile(join(copy, 'journal'), Buffer.from(Array.from({ length: Math.floor(random() * 300) }, () => Math.floor(random() * 256))));
@@ -149,7 +140,7 @@ test('garbage for a file is survived', async () => {
 });
 
 test('a crash between the steps of a compaction leaves one generation or the other', async () => {
-  const { path, states } = await history(randomFrom(17));
+  const { path, states } = await history(seeded(17).next);
   const whole = await readFile(join(path, 'journal'));
   for (const draft of [whole.subarray(0, 1000), whole]) {
     const copy = await directory();

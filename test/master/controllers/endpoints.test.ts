@@ -2,6 +2,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { endpoints } from '../../../shared/kinds/endpoints.ts';
 import { endpointSlices, type EndpointSlice } from '../../../shared/kinds/endpointslice.ts';
+import { namespaces } from '../../../shared/kinds/namespace.ts';
 import { pods } from '../../../shared/kinds/pod.ts';
 import { services } from '../../../shared/kinds/service.ts';
 import { endpointSlice } from '../../../master/controllers/endpointslice.ts';
@@ -14,6 +15,7 @@ const test = suite('endpoints');
 
 async function withCluster(run: (cluster: Cluster) => Promise<void>): Promise<void> {
   const cluster = new Cluster();
+  await cluster.create(namespaces, '', { metadata: { name: 'default' } });
   await cluster.start([endpointsController, endpointSlice, endpointSliceMirroring, kubernetesService]);
   try {
     await run(cluster);

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { endpoints } from '../../../shared/kinds/endpoints.ts';
 import { namespaces } from '../../../shared/kinds/namespace.ts';
 import { nodes } from '../../../shared/kinds/node.ts';
-import { pods } from '../../../shared/kinds/pod.ts';
+import { pods, type Pod } from '../../../shared/kinds/pod.ts';
 import { replicationControllers } from '../../../shared/kinds/replicationcontroller.ts';
 import { services } from '../../../shared/kinds/service.ts';
 import { silentLog } from '../../../shared/log.ts';
@@ -23,13 +23,13 @@ async function agent(cluster: Cluster, name: string, address: number): Promise<v
   let last = 1;
   cluster.registry.changes(cluster.registry.store.revision, (changes) => {
     for (const { kind, type, object } of changes) {
-      const pod = object as { metadata: { namespace?: string; name?: string; deletionTimestamp?: string }; spec: { nodeName?: string }; status: { podIP?: string } };
+      const pod = object as Pod;
       if (kind.plural !== 'pods' || type === 'DELETED' || pod.spec.nodeName !== name) continue;
       const { namespace = '', name: podName = '', deletionTimestamp } = pod.metadata;
       if (deletionTimestamp) void cluster.registry.delete(pods, namespace, podName, { gracePeriodSeconds: 0 }).catch(() => {});
       else if (!pod.status.podIP) {
         const podIP = `10.244.${address}.${++last}`;
-        void cluster.report(object as never, { phase: 'Running', podIP, podIPs: [{ ip: podIP }], conditions: [{ type: 'Ready', status: 'True' }] }).catch(() => {});
+        void cluster.report(pod, { phase: 'Running', podIP, podIPs: [{ ip: podIP }], conditions: [{ type: 'Ready', status: 'True' }] }).catch(() => {});
       }
     }
   }, cluster.signal);
