@@ -5,6 +5,7 @@ import { nodeOf, type Node } from '../../shared/schema.ts';
 import { badRequest, StatusError, type StatusCause } from '../../shared/status.ts';
 import { toTime } from '../../shared/time.ts';
 import { childNode, difference, FieldSet, fieldSetOf, intersection, isObject, itemElement, memberElement, ownership, pathString, step, union } from './field-set.ts';
+import { appliedByClient, kubectl, syncLastApplied } from './last-applied.ts';
 import { changedFields, keepOtherPart, ownedFields, parseManagers, storeManagers, type Manager } from './managed-fields.ts';
 
 export interface ApplyOptions {
@@ -33,7 +34,8 @@ export function serverSideApply(kind: Kind, current: KubeObject | undefined, con
   const node = nodeOf(kind.schema);
   const merged = live ? merge(node, live, wanted) as KubeObject : wanted;
   const taken = live ? takenFields(kind, live, merged, applied) : applied;
-  const kept = settleConflicts(others, taken, options.force);
+  const free = live && options.manager === kubectl ? appliedByClient(kind, live) : new FieldSet();
+  const kept = settleConflicts(others, taken, options.force, free);
   // The whole configuration: its name keeps the metadata, which nobody owns.
   if (mine) prune(node, merged, mine.fields, kept.reduce((sum, { fields }) => union(sum, fields), fieldSetOf(node, wanted)));
   const unchanged = mine && JSON.stringify(mine.fields.toJSON()) === JSON.stringify(applied.toJSON());
@@ -43,6 +45,7 @@ export function serverSideApply(kind: Kind, current: KubeObject | undefined, con
     ...(options.subresource ? { subresource: options.subresource } : {}),
   };
   storeManagers(merged, [...kept, { entry, fields: applied }]);
+  if (live && options.manager === kubectl) syncLastApplied(merged, config);
   return merged;
 }
 
@@ -69,8 +72,9 @@ function takenFields(kind: Kind, live: unknown, merged: unknown, applied: FieldS
   return union(changedFields(kind, live, merged, intersection(applied, before)), difference(applied, before));
 }
 
-function settleConflicts(others: readonly Manager[], taken: FieldSet, force: boolean): Manager[] {
-  const conflicts = others.flatMap((manager) => [...intersection(manager.fields, taken).paths()].map((path) => ({ manager, path })));
+/** The other managers without what is taken from them; of that, `free` may be taken without force. */
+function settleConflicts(others: readonly Manager[], taken: FieldSet, force: boolean, free: FieldSet): Manager[] {
+  const conflicts = others.flatMap((manager) => [...difference(intersection(manager.fields, taken), free).paths()].map((path) => ({ manager, path })));
   if (conflicts.length > 0 && !force) throw conflictError(conflicts);
   return others.map(({ entry, fields }) => ({ entry, fields: difference(fields, taken) }));
 }
@@ -119,20 +123,36 @@ function merge(node: Node | undefined, live: unknown, wanted: unknown): unknown 
   }
 }
 
-/** Items of the configuration in its order; items only in the live list stay where they stood among the others. */
+/**
+ * Items of both, each once: where the two agree on an order it holds, and items that only the live list has come before
+ * what the configuration adds at their place (structured-merge-diff's `visitListItems`).
+ */
 function mergeLists(live: unknown, wanted: readonly unknown[], key: (item: unknown) => string, mergeItem: (old: unknown, item: unknown) => unknown): unknown[] {
-  const old = Array.isArray(live) ? live : [];
-  const byKey = new Map(old.map((item) => [key(item), item]));
-  const asked = new Set(wanted.map(key));
-  const position = new Map(old.map((item, index) => [key(item), index]));
-  const rest = old.filter((item) => !asked.has(key(item)));
+  const old = (Array.isArray(live) ? live : []).map((item: unknown) => ({ key: key(item), item }));
+  const byKey = new Map(old.map((entry) => [entry.key, entry.item]));
+  const asked = wanted.map((item) => ({ key: key(item), item }));
+  const askedKeys = new Set(asked.map((entry) => entry.key));
+  const shared = asked.filter((entry) => byKey.has(entry.key)).map((entry) => entry.key);
+  const merged = new Set<string>();
   const result: unknown[] = [];
-  for (const item of wanted) {
-    const at = position.get(key(item));
-    while (at !== undefined && rest.length > 0 && position.get(key(rest[0]))! < at) result.push(rest.shift());
-    result.push(mergeItem(byKey.get(key(item)), item));
+  const take = ({ key: id, item }: { key: string; item: unknown }): void => {
+    if (shared[0] === id) shared.shift();
+    merged.add(id);
+    result.push(mergeItem(byKey.get(id), item));
+  };
+  let at = 0;
+  for (const entry of asked) {
+    for (; at < old.length && old[at]!.key !== entry.key; at++) {
+      const here = old[at]!;
+      if (!askedKeys.has(here.key)) result.push(here.item);
+      // A shared item whose turn has not come: what the configuration puts before it goes first.
+      else if (!merged.has(here.key) && here.key === shared[0]) break;
+    }
+    if (old[at]?.key === entry.key) at++;
+    take(entry);
   }
-  return [...result, ...rest];
+  for (; at < old.length; at++) if (!askedKeys.has(old[at]!.key)) result.push(old[at]!.item);
+  return result;
 }
 
 /**

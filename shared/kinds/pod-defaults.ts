@@ -73,14 +73,13 @@ export function normalizePodTemplate(template: PodTemplateSpec): void {
   normalizePodSpec(template.spec);
 }
 
-/** Defaults that pods have and templates have not: requests from limits, service links, preemption. Mutates. */
+/** Defaults that pods have and templates have not: requests from limits, service links. Mutates. */
 export function normalizePod({ spec }: { spec: PodSpec }): void {
   normalizePodSpec(spec);
   for (const { resources } of [...spec.initContainers ?? [], ...spec.containers]) {
     if (resources.limits) resources.requests = { ...resources.limits, ...resources.requests };
   }
   spec.enableServiceLinks ??= true;
-  spec.preemptionPolicy ??= 'PreemptLowerPriority';
 }
 
 const counted = ['cpu', 'memory'] as const;

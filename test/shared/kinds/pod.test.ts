@@ -28,7 +28,7 @@ test('defaults', () => {
       terminationMessagePath: '/dev/termination-log', terminationMessagePolicy: 'File', imagePullPolicy: 'IfNotPresent',
     }],
     restartPolicy: 'Always', terminationGracePeriodSeconds: 30, dnsPolicy: 'ClusterFirst', securityContext: {}, schedulerName: 'default-scheduler',
-    enableServiceLinks: true, preemptionPolicy: 'PreemptLowerPriority',
+    enableServiceLinks: true,
   });
   assert.equal(object.status, { phase: 'Pending', qosClass: 'Burstable' });
 });
