@@ -17,6 +17,8 @@ export interface Lab {
   kubectlWith(input: string, ...args: string[]): Promise<string>;
   /** Runs a command on a host (0: the data centre). */
   on(host: number, ...command: string[]): Promise<string>;
+  /** Body of a page, fetched from the data centre; rejects on an error status and after 5 s. */
+  fetch(url: string): Promise<string>;
   /** The docker client against a host's engine. */
   docker(host: number, ...args: string[]): Promise<string>;
   /** A verb of hosts.sh: cut, heal, kill, start, stop. */
@@ -85,6 +87,11 @@ export async function kubectlPath(name = 'kubectl-newest'): Promise<string> {
   return found[1];
 }
 
+const fetchScript = `fetch(process.argv[1], { signal: AbortSignal.timeout(5000) }).then(async (answer) => {
+  if (!answer.ok) throw new Error(answer.status + ' ' + await answer.text());
+  process.stdout.write(await answer.text());
+}).catch((error) => { console.error(error.cause?.message ?? error.message); process.exit(1); });`;
+
 /** Makes the hosts and starts master and agents; resolves when every node is Ready. */
 export async function createLab(options: LabOptions): Promise<Lab> {
   const directory = await mkdtemp(join(tmpdir(), `wl-${options.name}-`));
@@ -119,6 +126,7 @@ export async function createLab(options: LabOptions): Promise<Lab> {
     kubectl: (...args) => hosts(['sh', '0', kubectl, '--kubeconfig', kubeconfig, ...args]),
     kubectlWith: (input, ...args) => hosts(['sh', '0', kubectl, '--kubeconfig', kubeconfig, ...args], { input }),
     on: (host, ...command) => hosts(['sh', String(host), ...command]),
+    fetch: (url) => hosts(['sh', '0', process.execPath, '-e', fetchScript, url]),
     docker: (host, ...args) => hosts(['docker', String(host), ...args]),
     host: async (verb, host) => { await hosts([verb, String(host)]); },
     async startMaster() {
