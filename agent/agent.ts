@@ -22,7 +22,7 @@ import { connector } from './session/connect.ts';
 import { Session } from './session.ts';
 import { Journal } from './state/journal.ts';
 import type { State } from './state/state.ts';
-import { logs } from './streams/logs.ts';
+import { openStream } from './streams/open.ts';
 
 export interface AgentOptions {
   readonly config: AgentConfig;
@@ -92,7 +92,10 @@ class Agent {
       node: config.nodeName, agentVersion: version, bootId, state, clock, random, log: log.named('session'),
       connect: connector({ server: config.master ?? identity.server, key: identity.key, certificate: identity.certificate, ca: identity.ca }),
       onWelcome: (settings) => this.#welcome(settings),
-      openStream: (request, streamSignal) => logs(request, { runtime: this.#runtime, target: (wanted) => this.#pods.logTarget(wanted) }, streamSignal),
+      openStream: (request, streamSignal, stream) => openStream(request, stream, {
+        runtime: this.#runtime, target: (wanted) => this.#pods.logTarget(wanted),
+        running: (wanted) => this.#pods.runningContainer(wanted), address: (wanted) => this.#pods.address(wanted),
+      }, streamSignal),
     });
   }
 

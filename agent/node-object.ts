@@ -16,6 +16,8 @@ export interface NodeInput {
   readonly engineError: string;
   readonly images: readonly ImageDetails[];
   readonly pressure: Pressure;
+  /** Why the agent cannot write its state, if it cannot. */
+  readonly trouble?: string | undefined;
   /** Last reported; transition times live on from it. */
   readonly previous: Node | undefined;
   readonly now: number;
@@ -69,7 +71,7 @@ function imagesOf(images: readonly ImageDetails[]): { names: string[]; sizeBytes
     .slice(0, maxImages);
 }
 
-function conditions({ pressure, engine, engineError, previous, now }: NodeInput): NodeCondition[] {
+function conditions({ pressure, trouble, engine, engineError, previous, now }: NodeInput): NodeCondition[] {
   const before = new Map(previous?.status.conditions?.map((condition) => [condition.type, condition]));
   const condition = (type: string, status: boolean, reason: string, message: string): NodeCondition => {
     const old = before.get(type);
@@ -80,7 +82,8 @@ function conditions({ pressure, engine, engineError, previous, now }: NodeInput)
   return [
     pressure.memory ? condition('MemoryPressure', true, 'KubeletHasInsufficientMemory', 'kubelet has insufficient memory available')
       : condition('MemoryPressure', false, 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'),
-    pressure.disk ? condition('DiskPressure', true, 'KubeletHasDiskPressure', 'kubelet has disk pressure')
+    trouble !== undefined ? condition('DiskPressure', true, 'AgentStateNotWritable', `the agent cannot write its state and takes on nothing new: ${trouble}`)
+      : pressure.disk ? condition('DiskPressure', true, 'KubeletHasDiskPressure', 'kubelet has disk pressure')
       : condition('DiskPressure', false, 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'),
     pressure.pids ? condition('PIDPressure', true, 'KubeletHasInsufficientPID', 'kubelet has insufficient PID available')
       : condition('PIDPressure', false, 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'),

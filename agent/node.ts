@@ -32,6 +32,7 @@ export class NodeReporter {
   #engineError = 'container runtime status check may not have completed yet';
   #images: readonly ImageDetails[] = [];
   #pressure: Pressure = { memory: false, disk: false, pids: false, diskBytes: 0 };
+  #trouble: string | undefined;
   #reported: Node | undefined;
   #wake: (() => void) | undefined;
 
@@ -50,6 +51,12 @@ export class NodeReporter {
     if (up === (this.#engine !== undefined)) return;
     if (!up) this.#engine = undefined;
     this.#engineError = up ? '' : 'container runtime is down';
+    this.#wake?.();
+  }
+
+  /** The data directory cannot be written to, and why; undefined when it can again. */
+  trouble(why: string | undefined): void {
+    this.#trouble = why;
     this.#wake?.();
   }
 
@@ -97,7 +104,7 @@ export class NodeReporter {
     if (!this.#machine) return;
     const node = nodeObject({
       name, kubeletVersion, labels, maxPods, ips: this.facts().ips, machine: this.#machine, engine: this.#engine, engineError: this.#engineError,
-      images: this.#images, pressure: this.#pressure, previous: this.#reported, now: clock.now(),
+      images: this.#images, pressure: this.#pressure, trouble: this.#trouble, previous: this.#reported, now: clock.now(),
     });
     if (isDeepStrictEqual(node, this.#reported)) return;
     this.#reported = node;

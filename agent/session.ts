@@ -1,7 +1,9 @@
 import { sleep } from '../shared/clock.ts';
 import type { Node } from '../shared/kinds/node.ts';
 import type { EventReport, PodReport } from '../shared/protocol.ts';
+import { Scope } from '../shared/scope.ts';
 import { Connection, type Outcome } from './session/connection.ts';
+import { EventSpool } from './session/event-spool.ts';
 import { defaultBackoff, type SessionOptions } from './session/options.ts';
 import { Outbox } from './session/outbox.ts';
 
@@ -12,6 +14,7 @@ import { Outbox } from './session/outbox.ts';
 export class Session {
   readonly #options: SessionOptions;
   readonly #outbox: Outbox;
+  readonly #spool: EventSpool;
   #connection: Connection | undefined;
 
   constructor(options: SessionOptions) {
@@ -23,6 +26,8 @@ export class Session {
         return item?.type === 'pod' && item.object.metadata.uid === uid;
       },
     });
+    this.#spool = new EventSpool({ ...options, waiting: () => this.#outbox.waitingEvents(), linked: () => this.#connection?.isCurrent ?? false });
+    for (const event of this.#spool.restored()) this.#outbox.event(event);
   }
 
   /** Reports a pod's status; only the latest per uid is kept. After a restart of the agent every pod must be reported again. */
@@ -50,6 +55,13 @@ export class Session {
 
   /** Keeps a connection to the master until `signal` aborts. Never rejects: there is nothing that trying again cannot mend. */
   async run(signal: AbortSignal): Promise<void> {
+    const scope = new Scope(signal);
+    scope.start((stop) => this.#spool.run(stop));
+    scope.start((stop) => this.#connectAlways(stop));
+    await scope.wait();
+  }
+
+  async #connectAlways(signal: AbortSignal): Promise<void> {
     const { clock, log, random, backoff = defaultBackoff } = this.#options;
     for (let failures = 0; !signal.aborted;) {
       const { why, healthyMs, retry } = await this.#connectOnce(signal);
@@ -74,6 +86,7 @@ export class Session {
       return await connection.run(signal);
     } finally {
       this.#connection = undefined;
+      if (connection.isCurrent) this.#options.onLink?.(connection.receivedMs);
     }
   }
 }

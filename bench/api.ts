@@ -1,7 +1,8 @@
-import { podDocument, startMaster, usage } from './cluster.ts';
-import { startEtcd } from './etcd.ts';
-import { Connection, rate, type Target } from './http-load.ts';
+import { podDocument, startMaster, usage, type BenchMaster } from './cluster.ts';
+import { startEtcd, type EtcdClient } from './etcd.ts';
+import { Connection, rate } from './http-load.ts';
 import { inTurn, median, note, report } from './report.ts';
+import { startPlainWatch, WatchClients } from './watch-load.ts';
 
 const clients = 64;
 const listed = 10_000;
@@ -11,116 +12,146 @@ const watchers = 1000;
 export async function bench(): Promise<void> {
   const master = await startMaster();
   try {
-    const connections = await Promise.all(Array.from({ length: clients }, () => Connection.open(master.target)));
-    await creates(connections);
-    await gets(connections);
-    await lists(connections[0]!);
-    await watchFanOut(master.target, connections[0]!, master.process.pid!);
-    for (const connection of connections) connection.close();
+    note(`master: ${usage(master.process.pid!).rssMB.toFixed(0)} MB resident, nothing done yet`);
+    const lanes = await Promise.all(Array.from({ length: clients }, () => Connection.open(master.target)));
+    const pods = new Pods(lanes);
+    await againstEtcd(pods, lanes, master.process.pid!);
+    await lists(pods, lanes[0]!);
+    for (const lane of lanes) lane.close();
+    await watchFanOut(master);
+    note(`master: ${usage(master.process.pid!).rssMB.toFixed(0)} MB resident at the end`);
   } finally {
     await master.stop();
   }
 }
 
-let serial = 0;
-const create = async (connection: Connection): Promise<void> => {
-  const answer = await connection.request('POST', '/api/v1/namespaces/default/pods', podDocument(`bench-${serial++}`));
-  if (answer.status !== 201) throw new Error(`create: ${answer.status} ${answer.body.toString().slice(0, 300)}`);
-};
+/** The pods of the run, `bench-0` and on. */
+class Pods {
+  readonly #lanes: readonly Connection[];
+  readonly #document = podDocument('NAME').split('NAME') as [string, string];
+  count = 0;
 
-async function creates(connections: readonly Connection[]): Promise<void> {
+  constructor(lanes: readonly Connection[]) {
+    this.#lanes = lanes;
+  }
+
+  async create(lane: number): Promise<void> {
+    const [before, behind] = this.#document;
+    const answer = await this.#lanes[lane]!.request('POST', '/api/v1/namespaces/default/pods', `${before}bench-${this.count++}${behind}`);
+    if (answer.status !== 201) throw new Error(`create: ${answer.status} ${answer.body.toString().slice(0, 300)}`);
+  }
+
+  async get(lane: number, index: number): Promise<void> {
+    const answer = await this.#lanes[lane]!.request('GET', `/api/v1/namespaces/default/pods/bench-${index % this.count}`);
+    if (answer.status !== 200 || answer.body.length < 1000) throw new Error(`get: ${answer.status}`);
+  }
+
+  /** Creates what is missing of `count`. */
+  async fill(count: number): Promise<void> {
+    await Promise.all(this.#lanes.map(async (_, lane) => { while (this.count < count) await this.create(lane); }));
+  }
+}
+
+async function againstEtcd(pods: Pods, lanes: readonly Connection[], pid: number): Promise<void> {
   const etcd = await startEtcd();
+  try {
+    const theirs = await Promise.all(lanes.map(() => etcd.client()));
+    await creates(pods, theirs, pid);
+    await gets(pods, theirs);
+    for (const client of theirs) client.close();
+  } finally {
+    await etcd.stop();
+  }
+}
+
+async function creates(pods: Pods, theirs: readonly EtcdClient[], pid: number): Promise<void> {
   const value = Buffer.alloc(2700, 'x');
-  const etcdClients = connections.map(() => etcd.client());
-  let key = 0;
-  await create(connections[0]!);
-  const ours = (): Promise<number> => rate(clients, 3000, (lane) => create(connections[lane]!));
-  const theirs = (): Promise<number> => rate(clients, 3000, (lane) => etcdClients[lane]!.create(`/registry/pods/default/bench-${key++}`, value));
-  const { value: mine, baseline } = await inTurn(3, ours, theirs);
+  let [key, cpu, made] = [0, 0, 0];
+  // Warm on both sides.
+  await rate(clients, 1000, (lane) => pods.create(lane));
+  await rate(clients, 500, (lane) => theirs[lane]!.create(`/registry/pods/default/bench-${key++}`, value));
+  const { value: mine, baseline } = await inTurn(5, async () => {
+    const [before, count] = [usage(pid).cpuSeconds, pods.count];
+    const perSecond = await rate(clients, 1500, (lane) => pods.create(lane));
+    cpu += usage(pid).cpuSeconds - before;
+    made += pods.count - count;
+    return perSecond;
+  }, () => rate(clients, 1500, (lane) => theirs[lane]!.create(`/registry/pods/default/bench-${key++}`, value)));
+  note(`creates: ${(cpu / made * 1e6).toFixed(0)} µs of the master's CPU each`);
   report('api.creates', mine, 'creates/s, 64 clients over TLS, durable; baseline: etcd create transactions by gRPC', baseline);
-  for (const client of etcdClients) client.close();
-  await etcd.stop();
 }
 
-async function gets(connections: readonly Connection[]): Promise<void> {
-  const perSecond = await rate(clients, 3000, async (lane, turn) => {
-    const answer = await connections[lane]!.request('GET', `/api/v1/namespaces/default/pods/bench-${(lane * 31 + turn) % serial}`);
-    if (answer.status !== 200) throw new Error(`get: ${answer.status}`);
-  });
-  report('api.gets', perSecond, 'gets/s, 64 clients over TLS');
+async function gets(pods: Pods, theirs: readonly EtcdClient[]): Promise<void> {
+  const index = (lane: number, turn: number): number => lane * 31 + turn;
+  const { value, baseline } = await inTurn(3,
+    () => rate(clients, 1500, (lane, turn) => pods.get(lane, index(lane, turn))),
+    () => rate(clients, 1500, (lane, turn) => theirs[lane]!.get(`/registry/pods/default/bench-${index(lane, turn) % 1000}`)));
+  report('api.gets', value, 'gets/s, 64 clients over TLS; baseline: linearizable reads of etcd by gRPC', baseline);
 }
 
-async function lists(connection: Connection): Promise<void> {
-  while (serial < listed) await Promise.all(Array.from({ length: 1 }, () => create(connection)));
+async function lists(pods: Pods, connection: Connection): Promise<void> {
+  await pods.fill(listed);
   const read = async (): Promise<{ ms: number; body: Buffer }> => {
     const started = performance.now();
-    const answer = await connection.request('GET', `/api/v1/pods?limit=${listed}`);
-    return { ms: performance.now() - started, body: answer.body };
+    const { status, body } = await connection.request('GET', `/api/v1/pods?limit=${listed}`);
+    if (status !== 200) throw new Error(`list: ${status}`);
+    return { ms: performance.now() - started, body };
   };
-  const first = await read();
-  const text = dechunk(first.body);
+  const text = (await read()).body.toString();
   const { items } = JSON.parse(text) as { items: unknown[] };
+  if (items.length !== listed) throw new Error(`list: ${items.length} pods`);
   note(`list of ${items.length} pods: ${(text.length / 1e6).toFixed(1)} MB`);
-  const documents = items.map((item) => JSON.stringify(item));
+  const documents = items.map((item) => Buffer.from(JSON.stringify(item)));
   const plain = (): Promise<number> => {
     const started = performance.now();
-    JSON.stringify({ kind: 'PodList', apiVersion: 'v1', metadata: {}, items: documents.map((document) => JSON.parse(document) as unknown) });
+    Buffer.from(JSON.stringify({ kind: 'PodList', apiVersion: 'v1', metadata: {}, items: documents.map((document) => JSON.parse(document.toString()) as unknown) }));
     return Promise.resolve(performance.now() - started);
   };
   const { value, baseline } = await inTurn(5, async () => (await read()).ms, plain);
   report('api.list10k', value, 'ms for 10,000 pods over TLS; baseline: decode and encode of the same, in memory', baseline);
 }
 
-function dechunk(body: Buffer): string {
-  if (body[0] === 0x7b) return body.toString();
-  const parts: Buffer[] = [];
-  for (let at = 0; at < body.length;) {
-    const end = body.indexOf('\r\n', at);
-    const size = Number.parseInt(body.subarray(at, end).toString('latin1'), 16);
-    if (!size) break;
-    parts.push(body.subarray(end + 2, end + 2 + size));
-    at = end + 2 + size + 2;
-  }
-  return Buffer.concat(parts).toString();
-}
+/** Events of one round; as many writers, so that commits hold several. */
+const writers = 32;
 
-/** Deliveries per second of CPU time: generator, watchers and master share the machine's two cores. */
-async function watchFanOut(target: Target, connection: Connection, pid: number): Promise<void> {
-  const { connect } = await import('node:tls');
-  let received = 0;
-  const sockets = await Promise.all(Array.from({ length: watchers }, () => new Promise<ReturnType<typeof connect>>((resolve, reject) => {
-    const socket = connect({ host: target.host, port: target.port, ca: target.ca, cert: target.cert, key: target.key }, () => {
-      socket.write('GET /api/v1/namespaces/fanout/configmaps?watch=1 HTTP/1.1\r\nhost: bench\r\naccept: application/json\r\n\r\n');
-      socket.once('data', () => resolve(socket));
-    });
-    socket.on('error', reject);
-    // Counts what arrives by event marker, without decoding it.
-    socket.on('data', (chunk: Buffer) => { for (let at = chunk.indexOf('{"type":"'); at >= 0; at = chunk.indexOf('{"type":"', at + 9)) received++; });
-  })));
-  await connection.request('POST', '/api/v1/namespaces', JSON.stringify({ metadata: { name: 'fanout' } }));
-  const writers = await Promise.all(Array.from({ length: 32 }, () => Connection.open(target)));
-  const rates: number[] = [];
-  const object = { metadata: { name: 'x' }, data: { text: 'y'.repeat(2000) } };
-  for (let round = 0; round < 3; round++) {
-    received = 0;
-    const [started, cpu] = [performance.now(), usage(pid).cpuSeconds];
-    const wanted = 640;
-    await Promise.all(writers.map(async (writer, lane) => {
-      for (let turn = 0; turn < wanted / writers.length; turn++) await writer.request('POST', '/api/v1/namespaces/fanout/configmaps', JSON.stringify({ ...object, metadata: { name: `c-${round}-${lane}-${turn}` } }));
+async function watchFanOut(master: BenchMaster): Promise<void> {
+  const plain = await startPlainWatch(master);
+  const lanes = await Promise.all(Array.from({ length: writers }, () => Connection.open(master.target)));
+  const plainLane = await Connection.open(plain.target);
+  try {
+    await lanes[0]!.request('POST', '/api/v1/namespaces', JSON.stringify({ metadata: { name: 'fanout' } }));
+    const ours = await WatchClients.open(watchers, master.target, '/api/v1/namespaces/fanout/configmaps?watch=1&fieldSelector=metadata.name!=kube-root-ca.crt');
+    const theirs = await WatchClients.open(watchers, plain.target, '/');
+    const sample = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'c-0-0', namespace: 'fanout', uid: 'x'.repeat(36), resourceVersion: '12345', creationTimestamp: '2026-01-02T03:04:05Z' }, data: { text: 'y'.repeat(200) } };
+    let serial = 0;
+    let cpu = 0;
+    const perSecond = async (clients: WatchClients, events: number, write: () => Promise<unknown>): Promise<number> => {
+      const started = performance.now();
+      await Promise.all([clients.receive(events * watchers), write()]);
+      return events * watchers / ((performance.now() - started) / 1000);
+    };
+    const write = (turns: number) => Promise.all(lanes.map(async (lane) => {
+      for (let turn = 0; turn < turns; turn++) {
+        const { status } = await lane.request('POST', '/api/v1/namespaces/fanout/configmaps', JSON.stringify({ ...sample, metadata: { name: `c-${serial++}` } }));
+        if (status !== 201) throw new Error(`create: ${status}`);
+      }
     }));
-    const expected = wanted * watchers;
-    while (received < expected && performance.now() - started < 60_000) await new Promise((wake) => setTimeout(wake, 5));
-    rates.push(received / ((performance.now() - started) / 1000));
-    note(`watch round ${round}: ${received} of ${expected} events in ${(performance.now() - started).toFixed(0)} ms, master CPU ${(usage(pid).cpuSeconds - cpu).toFixed(2)} s`);
+    await perSecond(ours, 4 * writers, () => write(4));
+    await perSecond(theirs, writers, () => plainLane.request('POST', `/?count=${writers}`, JSON.stringify(sample)));
+    const rounds: number[] = [];
+    const { value, baseline } = await inTurn(5, async () => {
+      const before = usage(master.process.pid!).cpuSeconds;
+      const result = await perSecond(ours, 20 * writers, () => write(20));
+      cpu = usage(master.process.pid!).cpuSeconds - before;
+      rounds.push(cpu);
+      return result;
+    }, () => perSecond(theirs, 2 * writers, () => plainLane.request('POST', `/?count=${2 * writers}`, JSON.stringify(sample))));
+    note(`watch: ${(median(rounds) / (20 * writers * watchers) * 1e6).toFixed(2)} µs of the master's CPU per event and watcher`);
+    report('api.watch_fanout', value, 'events/s of 0.6 KB to 1,000 watchers over TLS, durable writes included; baseline: one stringify and one write per watcher', baseline);
+    ours.close();
+    theirs.close();
+  } finally {
+    for (const lane of [...lanes, plainLane]) lane.close();
+    plain.process.kill('SIGKILL');
   }
-  const sample = { type: 'ADDED', object: { ...object, metadata: { name: 'c-0-0-0', uid: 'x'.repeat(36), resourceVersion: '1' } } };
-  const plainRound = (): number => {
-    const started = performance.now();
-    let bytes = 0;
-    for (let index = 0; index < 60_000; index++) bytes += Buffer.from(`${JSON.stringify(sample)}\n`).length;
-    return bytes > 0 ? 60_000 / ((performance.now() - started) / 1000) : 0;
-  };
-  report('api.watch_fanout', median(rates), 'events/s to 1,000 watchers over TLS, writes included; baseline: one stringify per watcher, in memory', median([plainRound(), plainRound(), plainRound()]));
-  for (const socket of [...sockets]) socket.destroy();
-  for (const writer of writers) writer.close();
 }

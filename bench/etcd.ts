@@ -1,64 +1,69 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { bytesField, GrpcConnection, headersOf, numberField } from './grpc-load.ts';
 
-/** The part of etcd's v3 API that creating a key needs; message and field numbers are etcd's. */
-const proto = `syntax = "proto3";
-package etcdserverpb;
-message Compare { int32 result = 1; int32 target = 2; bytes key = 3; int64 create_revision = 5; }
-message PutRequest { bytes key = 1; bytes value = 2; }
-message RequestOp { PutRequest request_put = 2; }
-message TxnRequest { repeated Compare compare = 1; repeated RequestOp success = 2; }
-message TxnResponse { bool succeeded = 2; }
-service KV { rpc Txn(TxnRequest) returns (TxnResponse) {} }
-`;
-
-interface Client { txn(request: unknown, done: (error: Error | null, answer: { succeeded: boolean }) => void): void; close(): void }
+/** One connection to etcd. */
+export interface EtcdClient {
+  /** Resolves when the transaction "put, if the key does not exist" is committed. */
+  create(key: string, value: Buffer): Promise<void>;
+  /** A linearizable read of a key that exists. */
+  get(key: string): Promise<void>;
+  close(): void;
+}
 
 /** An etcd of Debian's on loopback, on the same kind of disk as the master's store. */
 export interface Etcd {
-  /** One connection; resolves when the create transaction is committed. */
-  client(): { create(key: string, value: Buffer): Promise<void>; close(): void };
+  client(): Promise<EtcdClient>;
   stop(): Promise<void>;
 }
+
+const port = 12379;
+const txn = headersOf('/etcdserverpb.KV/Txn', `127.0.0.1:${port}`);
+const range = headersOf('/etcdserverpb.KV/Range', `127.0.0.1:${port}`);
 
 /** Starts etcd, installing Debian's package if it is missing. @throws when it cannot be had */
 export async function startEtcd(): Promise<Etcd> {
   if (!existsSync('/usr/bin/etcd')) execFileSync('apt-get', ['-qq', 'install', '-y', '--no-install-recommends', 'etcd-server'], { stdio: 'ignore', env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } });
   const directory = mkdtempSync(join(tmpdir(), 'etcd-bench-'));
-  const url = 'http://127.0.0.1:12379';
-  const child: ChildProcess = spawn('/usr/bin/etcd', ['--data-dir', join(directory, 'data'), '--listen-client-urls', url, '--advertise-client-urls', url, '--listen-peer-urls', 'http://127.0.0.1:12380', '--log-level', 'error'], { stdio: 'ignore' });
+  const url = `http://127.0.0.1:${port}`;
+  const child: ChildProcess = spawn('/usr/bin/etcd', ['--data-dir', join(directory, 'data'), '--listen-client-urls', url, '--advertise-client-urls', url, '--listen-peer-urls', `http://127.0.0.1:${port + 1}`, '--log-level', 'error'], { stdio: 'ignore' });
+  const stop = (): Promise<void> => new Promise((resolve) => {
+    child.once('exit', () => { rmSync(directory, { recursive: true, force: true }); resolve(); });
+    child.kill('SIGKILL');
+  });
   for (let tries = 0; ; tries++) {
-    if (await fetch(`${url}/health`).then((answer) => answer.ok, () => false)) break;
-    if (tries > 100) throw new Error('etcd does not answer');
+    if (await fetch(`${url}/health`).then((answer) => answer.ok, () => false)) return { client: openClient, stop };
+    if (tries > 100) { await stop(); throw new Error('etcd does not answer'); }
     await new Promise((wake) => setTimeout(wake, 100));
   }
-  const makeClient = loadClient(directory);
+}
+
+async function openClient(): Promise<EtcdClient> {
+  const connection = await GrpcConnection.open(port);
   return {
-    client() {
-      const client = makeClient();
-      return {
-        create: (key, value) => new Promise((resolve, reject) => {
-          const name = Buffer.from(key);
-          client.txn({ compare: [{ result: 0, target: 1, key: name, create_revision: 0 }], success: [{ request_put: { key: name, value } }] },
-            (error, answer) => (error ? reject(error) : answer.succeeded ? resolve() : reject(new Error(`${key} exists`))));
-        }),
-        close: () => client.close(),
-      };
+    create: async (key, value) => {
+      const answer = await connection.call(txn, createRequest(Buffer.from(key), value));
+      if (!succeeded(answer)) throw new Error(`${key} exists`);
     },
-    stop: () => new Promise((resolve) => { child.once('exit', () => { rmSync(directory, { recursive: true, force: true }); resolve(); }); child.kill('SIGKILL'); }),
+    get: async (key) => {
+      const answer = await connection.call(range, bytesField(1, Buffer.from(key)));
+      if (answer.length < 1000) throw new Error(`etcd has no ${key}`);
+    },
+    close: () => connection.close(),
   };
 }
 
-/** Docker's client library brings gRPC along; nothing but this bench uses it. */
-function loadClient(directory: string): () => Client {
-  const require = createRequire(createRequire(import.meta.url).resolve('dockerode'));
-  const grpc = require('@grpc/grpc-js') as { credentials: { createInsecure(): unknown }; loadPackageDefinition(definition: unknown): unknown };
-  const loader = require('@grpc/proto-loader') as { loadSync(file: string, options: unknown): unknown };
-  const file = join(directory, 'kv.proto');
-  writeFileSync(file, proto);
-  const loaded = grpc.loadPackageDefinition(loader.loadSync(file, { keepCase: true })) as { etcdserverpb: { KV: new (address: string, credentials: unknown, options: unknown) => Client } };
-  return () => new loaded.etcdserverpb.KV('127.0.0.1:12379', grpc.credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
+/** TxnRequest { compare: [create_revision of key = 0], success: [put] }; EQUAL is 0 and left out, CREATE is target 1. */
+function createRequest(key: Buffer, value: Buffer): Buffer {
+  const compare = Buffer.concat([numberField(2, 1), bytesField(3, key), numberField(5, 0)]);
+  const put = bytesField(2, Buffer.concat([bytesField(1, key), bytesField(2, value)]));
+  return Buffer.concat([bytesField(1, compare), bytesField(2, put)]);
+}
+
+/** TxnResponse { header = 1, succeeded = 2 }. */
+function succeeded(answer: Buffer): boolean {
+  const afterHeader = 2 + answer[1]!;
+  return answer[0] === 0x0a && answer[afterHeader] === 0x10 && answer[afterHeader + 1] === 1;
 }

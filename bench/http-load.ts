@@ -5,28 +5,116 @@ export interface Target { readonly host: string; readonly port: number; readonly
 
 export interface Answer { readonly status: number; readonly body: Buffer }
 
+/** Opens a TLS connection as the target's client certificate. */
+export function connectTo({ host, port, ca, cert, key }: Target): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port, ca, cert, key });
+    socket.once('error', reject);
+    socket.once('secureConnect', () => {
+      socket.off('error', reject);
+      socket.setNoDelay(true);
+      resolve(socket);
+    });
+  });
+}
+
+/** Receives the pieces of an answer's body as they come, without its chunks' heads and tails. */
+export type OnBody = (piece: Buffer) => void;
+
+/** Where the reader of an answer is. `size` and `tail` wait for the rest of a line that belongs to the chunks. */
+type Phase = 'head' | 'body' | 'size' | 'chunk' | 'tail';
+
+/**
+ * Reads HTTP/1.1 answers off a connection, piece by piece and without joining anything, so that a list of many megabytes
+ * and a watch without end cost the generator next to nothing.
+ */
+export class AnswerReader {
+  /** Of the answer that is being read. */
+  status = 0;
+  #phase: Phase = 'head';
+  #left = 0;
+  #line = '';
+  readonly #onBody: OnBody;
+  readonly #onEnd: () => void;
+
+  constructor(onBody: OnBody, onEnd: () => void) {
+    this.#onBody = onBody;
+    this.#onEnd = onEnd;
+  }
+
+  read(piece: Buffer): void {
+    for (let at = 0; at < piece.length;) at = this.#phase === 'body' || this.#phase === 'chunk' ? this.#readBody(piece, at) : this.#readLine(piece, at);
+  }
+
+  #readBody(piece: Buffer, at: number): number {
+    const end = Math.min(piece.length, at + this.#left);
+    this.#left -= end - at;
+    this.#onBody(at === 0 && end === piece.length ? piece : piece.subarray(at, end));
+    if (this.#left === 0) this.#phase === 'body' ? this.#end() : this.#next('tail');
+    return end;
+  }
+
+  /** Takes the rest of a head, or of a line about chunks; what it ends with may come in two pieces. */
+  #readLine(piece: Buffer, at: number): number {
+    const mark = this.#phase === 'head' ? '\r\n\r\n' : '\r\n';
+    const before = this.#line.length;
+    const text = this.#line + piece.toString('latin1', at, Math.min(piece.length, at + (this.#phase === 'head' ? 2048 : 16)));
+    const end = text.indexOf(mark);
+    if (end < 0) {
+      this.#line = text;
+      return at + text.length - before;
+    }
+    this.#line = '';
+    this.#begin(text.slice(0, end));
+    return at + end + mark.length - before;
+  }
+
+  #begin(line: string): void {
+    if (this.#phase === 'head') this.#readHead(line);
+    else if (this.#phase === 'tail') this.#left < 0 ? this.#end() : this.#next('size');
+    else if ((this.#left = Number.parseInt(line, 16)) > 0) this.#phase = 'chunk';
+    else { this.#left = -1; this.#phase = 'tail'; }
+  }
+
+  #readHead(head: string): void {
+    this.status = Number(head.slice(9, 12));
+    const length = /content-length: *(\d+)/i.exec(head)?.[1];
+    this.#left = Number(length ?? 0);
+    if (length === undefined) this.#next('size');
+    else if (this.#left === 0) this.#end();
+    else this.#phase = 'body';
+  }
+
+  #next(phase: Phase): void {
+    this.#phase = phase;
+    this.#left = 0;
+  }
+
+  #end(): void {
+    this.#next('head');
+    this.#onEnd();
+  }
+}
+
 /**
  * One keep-alive HTTP/1.1 connection over TLS, one request at a time: as little client as possible, so that the server
  * is what gets measured.
  */
 export class Connection {
   readonly #socket: TLSSocket;
-  #buffer: Buffer[] = [];
-  #size = 0;
+  readonly #reader = new AnswerReader((piece) => this.#pieces.push(piece), () => this.#finish());
+  #pieces: Buffer[] = [];
   #waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | undefined;
 
   private constructor(socket: TLSSocket) {
     this.#socket = socket;
-    socket.on('data', (chunk: Buffer) => { this.#buffer.push(chunk); this.#size += chunk.length; this.#tryFinish(); });
+    socket.on('data', (piece: Buffer) => this.#reader.read(piece));
     socket.on('error', (error) => this.#waiting?.reject(error));
     socket.on('close', () => this.#waiting?.reject(new Error('connection closed')));
   }
 
-  static open({ host, port, ca, cert, key }: Target): Promise<Connection> {
-    return new Promise((resolve, reject) => {
-      const socket = connect({ host, port, ca, cert, key, noDelay: true } as Parameters<typeof connect>[0] & object, () => resolve(new Connection(socket)));
-      socket.once('error', reject);
-    });
+  static async open(target: Target): Promise<Connection> {
+    return new Connection(await connectTo(target));
   }
 
   request(method: string, path: string, body: string | undefined = undefined, accept = 'application/json'): Promise<Answer> {
@@ -42,28 +130,12 @@ export class Connection {
     this.#socket.destroy();
   }
 
-  #tryFinish(): void {
-    // Joined only when an end is possible: a large list arrives in thousands of pieces.
-    const first = this.#buffer[0]!;
-    const head = this.#buffer.length === 1 ? first.indexOf('\r\n\r\n') : (first.indexOf('\r\n\r\n') >= 0 ? first.indexOf('\r\n\r\n') : -1);
-    if (head < 0) { this.#buffer = [Buffer.concat(this.#buffer)]; if (this.#buffer[0]!.indexOf('\r\n\r\n') < 0) return; this.#tryFinish(); return; }
-    const headers = first.subarray(0, head).toString('latin1');
-    const length = /content-length: (\d+)/i.exec(headers)?.[1];
-    if (length !== undefined) {
-      if (this.#size >= head + 4 + Number(length)) this.#finish(headers, head + 4);
-      return;
-    }
-    const last = this.#buffer[this.#buffer.length - 1]!;
-    if (last.subarray(-5).toString('latin1') === '0\r\n\r\n' || (last.length < 5 && Buffer.concat(this.#buffer).subarray(-5).toString('latin1') === '0\r\n\r\n')) this.#finish(headers, head + 4);
-  }
-
-  #finish(headers: string, start: number): void {
-    const body = Buffer.concat(this.#buffer).subarray(start);
-    this.#buffer = [];
-    this.#size = 0;
+  #finish(): void {
+    const pieces = this.#pieces;
     const waiting = this.#waiting;
+    this.#pieces = [];
     this.#waiting = undefined;
-    waiting?.resolve({ status: Number(headers.slice(9, 12)), body });
+    waiting?.resolve({ status: this.#reader.status, body: pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces) });
   }
 }
 

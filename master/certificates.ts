@@ -18,28 +18,45 @@ export interface CertificateRequest {
   readonly use: 'client' | 'server';
   /** DNS names and IP addresses of a server. */
   readonly hosts?: readonly string[];
+  /** Life from now on; fractions are fine. */
   readonly days: number;
+  /** When it is issued, in ms since 1970; by default the system's time. */
+  readonly nowMs?: number;
+  /** Serial number, hex, at most 16 bytes and positive; random by default. */
+  readonly serial?: string;
 }
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const dayMs = 24 * 3600 * 1000;
-/** Certificates start in the past, for hosts whose clock is behind. */
+/** Certificates start in the past, for hosts whose clock is behind: so much, or a tenth of a short life. */
 const backdateMs = 3600 * 1000;
 
 const provider = webcrypto;
 
 /** A new self-signed P-256 authority. */
-export async function createAuthority(name: string, days: number): Promise<KeyPair> {
+export async function createAuthority(name: string, days: number, nowMs = Date.now()): Promise<KeyPair> {
   const keys = await generateKeys();
+  return { certificate: await selfSign(`CN=${name}`, days, nowMs, keys), key: await exportKey(keys.privateKey) };
+}
+
+/** The same authority (name and key) with a new life: what it signed before stays good, and whoever pinned its key notices nothing. */
+export async function extendAuthority(authority: KeyPair, days: number, nowMs = Date.now()): Promise<KeyPair> {
+  const { subject, publicKey } = new x509.X509Certificate(authority.certificate);
+  const privateKey = await provider.subtle.importKey('pkcs8', x509.PemConverter.decode(authority.key)[0]!, algorithm, false, ['sign']);
+  const keys = { privateKey, publicKey: await publicKey.export(algorithm, ['verify'], provider) as webcrypto.CryptoKey };
+  return { certificate: await selfSign(subject, days, nowMs, keys), key: authority.key };
+}
+
+async function selfSign(name: string, days: number, nowMs: number, keys: webcrypto.CryptoKeyPair): Promise<string> {
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    serialNumber: serialNumber(), name: `CN=${name}`, ...validity(days), signingAlgorithm: algorithm, keys,
+    serialNumber: serialNumber(), name, ...validity(days, nowMs), signingAlgorithm: algorithm, keys,
     extensions: [
       new x509.BasicConstraintsExtension(true, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.cRLSign, true),
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey, false, provider),
     ],
   }, provider);
-  return { certificate: certificate.toString('pem'), key: await exportKey(keys.privateKey) };
+  return certificate.toString('pem');
 }
 
 /** A new key with a certificate for it. */
@@ -61,7 +78,8 @@ async function sign(authority: KeyPair, request: CertificateRequest, publicKey: 
   const signingKey = await provider.subtle.importKey('pkcs8', keyBytes, algorithm, false, ['sign']);
   const usage = request.use === 'client' ? x509.ExtendedKeyUsage.clientAuth : x509.ExtendedKeyUsage.serverAuth;
   const certificate = await x509.X509CertificateGenerator.create({
-    serialNumber: serialNumber(), subject: distinguishedName(request.subject), issuer: issuer.subject, ...validity(request.days),
+    serialNumber: request.serial ?? serialNumber(), subject: distinguishedName(request.subject), issuer: issuer.subject,
+    ...validity(request.days, request.nowMs ?? Date.now()),
     signingAlgorithm: algorithm, publicKey, signingKey,
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
@@ -80,8 +98,8 @@ async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
   return x509.PemConverter.encode(await provider.subtle.exportKey('pkcs8', key), 'PRIVATE KEY');
 }
 
-const validity = (days: number): { notBefore: Date; notAfter: Date } =>
-  ({ notBefore: new Date(Date.now() - backdateMs), notAfter: new Date(Date.now() + days * dayMs) });
+const validity = (days: number, nowMs: number): { notBefore: Date; notAfter: Date } =>
+  ({ notBefore: new Date(nowMs - Math.min(backdateMs, days * dayMs / 10)), notAfter: new Date(nowMs + days * dayMs) });
 
 /** 127 random bits, positive. */
 function serialNumber(): string {

@@ -44,6 +44,8 @@ export class ByteStream {
   #remoteEnded = false;
   #failure: StreamReset | undefined;
   #wake: (() => void) | undefined;
+  #discarding = false;
+  #onReset: ((why: StreamReset) => void) | undefined;
 
   constructor(id: number, window: number, port: StreamPort) {
     this.id = id;
@@ -88,20 +90,40 @@ export class ByteStream {
     this.#fail(new StreamReset(code, text));
   }
 
+  /** Sets who is told, once, when either side resets the stream; at once if that has happened. */
+  onReset(run: (why: StreamReset) => void): void {
+    if (this.#failure) run(this.#failure);
+    else this.#onReset = run;
+  }
+
   // ---- reading
+
+  /** The next bytes, or undefined at the end. One reader at a time. @throws StreamReset */
+  async read(): Promise<Uint8Array | undefined> {
+    for (;;) {
+      const bytes = this.#unread.shift();
+      if (bytes) {
+        this.#consume(bytes.length);
+        return bytes;
+      }
+      if (this.#failure) throw this.#failure;
+      if (this.#remoteEnded || this.#discarding) return undefined;
+      await this.#arrival();
+    }
+  }
+
+  /** Nobody reads any more: what has come and will come is dropped, and a reader is told that this is the end. */
+  discard(): void {
+    if (this.#discarding) return;
+    this.#discarding = true;
+    for (const bytes of this.#unread.splice(0)) this.#consume(bytes.length);
+    this.#notify();
+  }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
     let finished = false;
     try {
-      for (;;) {
-        const bytes = this.#unread.shift();
-        if (bytes) {
-          this.#consume(bytes.length);
-          yield bytes;
-        } else if (this.#failure) throw this.#failure;
-        else if (this.#remoteEnded) break;
-        else await this.#arrival();
-      }
+      for (let bytes = await this.read(); bytes; bytes = await this.read()) yield bytes;
       finished = true;
     } finally {
       if (!finished) this.reset(499, 'the reader went away');
@@ -161,6 +183,7 @@ export class ByteStream {
     if (this.#remoteEnded) throw new ProtocolError(`data after the end of stream ${this.id}`);
     this.#uncredited += bytes.length;
     if (this.#uncredited > this.#window) throw new ProtocolError(`stream ${this.id} sent more than its credit`);
+    if (this.#discarding) return this.#consume(bytes.length);
     if (bytes.length > 0) this.#unread.push(bytes);
     this.#notify();
   }
@@ -191,6 +214,7 @@ export class ByteStream {
 
   #fail(error: StreamReset): void {
     this.#failure = error;
+    this.#onReset?.(error);
     for (const write of this.#writes.splice(0)) write.failed(error);
     this.#notify();
     this.#port.closed(this);

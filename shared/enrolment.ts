@@ -23,6 +23,12 @@ export interface EnrolAnswer {
 /** What an agent signs to show that it has the key, for this token and name. */
 export const proofText = (token: string, nodeName: string): string => `${token}\n${nodeName}`;
 
+/** Path where a node with a good certificate learns that it is one; its first use makes a new certificate the node's only one. */
+export const identityPath = '/agent/v1/identity';
+
+/** What an agent signs with its new key when it asks for a renewal. */
+export const renewalText = (nodeName: string): string => `renew\n${nodeName}`;
+
 /** A join token as users pass it around: `wherry1.ID.SECRET.HASH`, HASH being SHA-256 over the authority's SPKI, base64url. */
 export function parseJoinToken(text: string): { readonly token: string; readonly authorityHash: string } | undefined {
   const match = /^wherry1\.([a-z0-9]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})$/.exec(text.trim());

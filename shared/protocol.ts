@@ -80,7 +80,7 @@ const PodReport = v.object({
 });
 export type PodReport = v.InferOutput<typeof PodReport>;
 
-const EventReport = v.object({
+export const EventReport = v.object({
   namespace: text,
   /** Identity of the event on the agent, for counting: a repeated event keeps its key. */
   key: text,
@@ -100,6 +100,17 @@ export const StreamRequest = v.variant('type', [
     follow: v.boolean(), previous: v.boolean(), timestamps: v.boolean(),
     sinceMs: v.exactOptional(count), tailLines: v.exactOptional(count), limitBytes: v.exactOptional(count),
   }),
+  // The bytes of exec and attach are frames of stream-frames.ts, both ways.
+  v.object({
+    type: v.literal('exec'), namespace: text, pod: text, uid: text, container: text,
+    command: v.array(v.string()), stdin: v.boolean(), stdout: v.boolean(), stderr: v.boolean(), tty: v.boolean(),
+  }),
+  v.object({
+    type: v.literal('attach'), namespace: text, pod: text, uid: text, container: text,
+    stdin: v.boolean(), stdout: v.boolean(), stderr: v.boolean(), tty: v.boolean(),
+  }),
+  // One TCP connection to a port of the pod: the bytes are its bytes.
+  v.object({ type: v.literal('portForward'), namespace: text, pod: text, uid: text, port: count }),
 ]);
 export type StreamRequest = v.InferOutput<typeof StreamRequest>;
 
@@ -142,6 +153,8 @@ export const messages = {
   welcome: message('master', v.object({
     protocol: count, masterVersion: text, epoch: text, nowMs: count, heartbeatMs: count, leaseMs: count,
     serviceCIDR: text, clusterDomain: text, clusterDNS: text, podCIDR: text,
+    /** Whether the master answers `renew`. */
+    renews: v.exactOptional(v.boolean()),
   })),
   /**
    * Takes the agent from revision `from` to `revision`. `from` 0 replaces everything it holds. Large ones come in parts:
@@ -179,6 +192,12 @@ export const messages = {
   patch: message('master', v.tuple([count, count, v.array(SlicePatch)])),
   /** The master lacks what the agent reported before (new database, node deleted or written off): report everything again. */
   report: message('master', v.object({})),
+  /** Asks for a certificate for a new key (SPKI PEM). `proof`: ECDSA-SHA256 (DER, base64) by it over `renewalText` of the node. One at a time. */
+  renew: message('agent', v.object({ publicKey: text, proof: text })),
+  /** Its answer, both PEM. The certificate in use stays good until this one was used. */
+  certificate: message('master', v.object({ certificate: v.pipe(v.string(), v.maxLength(16_384)), ca: v.pipe(v.string(), v.maxLength(16_384)) })),
+  /** The other answer: not now. */
+  notRenewed: message('master', v.object({ reason: text })),
 } as const satisfies Record<string, MessageSpec>;
 
 export type MessageName = keyof typeof messages;

@@ -5,12 +5,13 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 /**
  * Packages that dockerode loads at start for image builds, SSH transports and file uploads, which an agent never does;
- * and what a bundle cannot hold (native parts) or Node has itself.
+ * and what a bundle cannot hold (optional native parts) or Node has itself.
  */
 const alias = {
   '@balena/dockerignore': here('stubs/empty.cjs'),
   '@grpc/grpc-js': here('stubs/empty.cjs'),
   '@grpc/proto-loader': here('stubs/empty.cjs'),
+  bufferutil: here('stubs/absent.cjs'),
   'cpu-features': here('stubs/empty.cjs'),
   debug: here('stubs/debug.cjs'),
   msgpackr: here('../../node_modules/msgpackr/index.js'),
@@ -19,10 +20,8 @@ const alias = {
   'readable-stream': here('stubs/stream.cjs'),
   ssh2: here('stubs/empty.cjs'),
   'tar-fs': here('stubs/empty.cjs'),
+  'utf-8-validate': here('stubs/absent.cjs'),
 };
-
-/** Both speed `ws` up by a native addon if there is one. */
-const external = ['bufferutil', 'utf-8-validate'];
 
 /**
  * The agent as one CommonJS file, which is what a single executable takes.
@@ -31,8 +30,8 @@ const external = ['bufferutil', 'utf-8-validate'];
  */
 export async function bundle() {
   const result = await build({
-    entryPoints: [here('../main.ts')], absWorkingDir: here('../..'), bundle: true, write: false, platform: 'node', format: 'cjs', target: 'node20',
-    minifyWhitespace: true, minifySyntax: true, legalComments: 'none', charset: 'ascii', alias, external, logLevel: 'warning',
+    entryPoints: [here('entry.mjs')], absWorkingDir: here('../..'), bundle: true, write: false, platform: 'node', format: 'cjs', target: 'node20',
+    minifyWhitespace: true, minifySyntax: true, legalComments: 'none', charset: 'ascii', alias, logLevel: 'warning',
   });
   return result.outputFiles[0].contents;
 }

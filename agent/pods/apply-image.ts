@@ -65,7 +65,7 @@ function failed(state: PodState, container: Container, error: Error): void {
   const failures = (state.holds.get(container.name)?.failures ?? 0) + 1;
   const shownMs = error.reason === 'ErrImagePull' ? errorShownMs : backoffMs(failures);
   state.waiting.set(container.name, { reason: error.reason, message: error.message });
-  state.holdUntil(container.name, state.context.clock.now() + shownMs, failures);
+  state.holdUntil(container.name, state.context.clock.monotonic() + shownMs, failures);
 }
 
 const backoffMs = (failures: number): number => Math.min(maxBackoffMs, firstBackoffMs * 2 ** (failures - 1));
@@ -75,5 +75,5 @@ function backOff(state: PodState, container: Container, message: string): void {
   event('Normal', 'BackOff', `Back-off pulling image "${container.image}"`);
   event('Warning', 'Failed', 'Error: ImagePullBackOff');
   state.waiting.set(container.name, { reason: 'ImagePullBackOff', message: `Back-off pulling image "${container.image}": ErrImagePull: ${message}` });
-  state.holdUntil(container.name, state.context.clock.now() + backoffMs(state.holds.get(container.name)?.failures ?? 1) - errorShownMs);
+  state.holdUntil(container.name, state.context.clock.monotonic() + backoffMs(state.holds.get(container.name)?.failures ?? 1) - errorShownMs);
 }

@@ -14,7 +14,7 @@ export async function stop(state: PodState, step: Extract<Step, { type: 'stop' }
   const { context, pod } = state;
   const { clock, runtime, events } = context;
   if (state.stopping.has(step.id)) return;
-  const endMs = clock.now() + step.graceSeconds * 1000;
+  const endMs = clock.monotonic() + step.graceSeconds * 1000;
   state.stopping.set(step.id, endMs + slackMs);
   if (step.replace) state.replacing.add(step.id);
   events.event(involvedPod(pod, step.container), 'Normal', 'Killing', step.why || `Stopping container ${step.container}`);
@@ -22,7 +22,7 @@ export async function stop(state: PodState, step: Extract<Step, { type: 'stop' }
   state.start(async () => {
     try {
       if (container && step.graceSeconds > 0) await preStop(state, container, step.id, step.graceSeconds);
-      await runtime.stop(step.id, Math.max(0, Math.ceil((endMs - clock.now()) / 1000)));
+      await runtime.stop(step.id, Math.max(0, Math.ceil((endMs - clock.monotonic()) / 1000)));
     } catch (error) {
       context.log.warn('cannot stop container', { container: step.container, id: step.id, error });
       // Let the next plan ask again.

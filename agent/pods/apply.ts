@@ -133,6 +133,7 @@ async function createContainer(state: PodState, step: Extract<Step, { type: 'cre
   const messageFile = await context.volumes.messageFile(pod, container.name, step.attempt);
   await create1(state, container.name, step.attempt, containerOptions({
     pod, container, owner: context.owner, attempt: step.attempt, backoffMs: step.backoffMs, sandboxId: step.sandboxId,
+    sandboxStartMs: startOf(state, step.sandboxId),
     image: image.id, imageUser: image.user, nodeMemoryBytes: node.memoryBytes, messageFile, oomFloor: context.oomFloor(),
     env: [...env].map(([name, value]) => `${name}=${value}`),
     command: container.command?.map((text) => expand(text, lookup)), args: container.args?.map((text) => expand(text, lookup)),
@@ -141,6 +142,12 @@ async function createContainer(state: PodState, step: Extract<Step, { type: 'cre
   // The next container of this name asks for its image again, as its policy may be Always.
   state.images.delete(container.name);
   context.events.event(involvedPod(pod, container.name), 'Normal', 'Created', `Created container: ${container.name}`);
+}
+
+/** 0 for a sandbox that does not run yet. */
+function startOf({ views }: PodState, id: string): number {
+  const sandbox = views.get(id);
+  return sandbox?.state === 'running' ? sandbox.startedMs : 0;
 }
 
 const containerOf = (state: PodState, name: string): Container | undefined => slots(state.pod).find((slot) => slot.container.name === name)?.container;

@@ -45,11 +45,11 @@ export class EventLog implements EventSink {
 
   event(involved: InvolvedObject, type: 'Normal' | 'Warning', reason: string, message: string): void {
     const now = this.#options.clock.now();
-    if (!this.#admit(`${involved.kind}/${involved.uid ?? involved.name}`, now)) return;
+    if (!this.#admit(`${involved.kind}/${involved.uid ?? involved.name}`, this.#options.clock.monotonic())) return;
     const text = message.slice(0, 1024);
     const id = [involved.kind, involved.namespace, involved.name, involved.uid, involved.fieldPath, type, reason, text].join('\n');
     const known = this.#known.get(id);
-    const report: EventReport = known ? { ...known, count: known.count + 1, lastMs: now } : {
+    const report: EventReport = known ? { ...known, count: known.count + 1, lastMs: Math.max(known.lastMs, now) } : {
       namespace: involved.namespace || 'default', key: `${involved.name}.${this.#suffix(now)}`, involvedObject: involved, reason, message: text, type,
       component: 'kubelet', count: 1, firstMs: now, lastMs: now,
     };

@@ -86,7 +86,7 @@ export class Images {
     return this.#use(pulled, 'registry', began);
   }
 
-  /** When an image was last given to a container, ms since 1970; 0 for not since the agent started. */
+  /** When an image was last given to a container, on the monotonic clock; 0 for not since the agent started. */
   lastUsedMs(id: string): number {
     return this.#usedMs.get(id) ?? 0;
   }
@@ -101,7 +101,7 @@ export class Images {
   }
 
   #use(image: ImageDetails, from: Obtained['from'], began: number): Obtained {
-    this.#usedMs.set(image.id, this.#options.clock.now());
+    this.#usedMs.set(image.id, this.#options.clock.monotonic());
     return { image, from, tookMs: Math.max(0, this.#options.clock.monotonic() - began) };
   }
 

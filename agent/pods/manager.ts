@@ -15,9 +15,10 @@ import type { EventSink } from './events.ts';
 import type { NodeFacts } from './fields.ts';
 import { collectImages } from './gc.ts';
 import { Images } from './images.ts';
-import type { PodContext } from './pod-state.ts';
+import type { OutageView, PodContext } from './pod-state.ts';
 import { logTarget } from './log-target.ts';
 import { Lookup, type ClusterDns } from './lookup.ts';
+import { currentOf } from './view.ts';
 import { PodWorker } from './worker.ts';
 
 export interface PodManagerOptions {
@@ -40,9 +41,14 @@ export interface PodManagerOptions {
   readonly report: (report: PodReport) => void;
   /** Told when the engine stops answering, and when it does again. */
   readonly engine?: (up: boolean) => void;
+  /** Without it, the master counts as there. */
+  readonly outage?: OutageView;
   /** How often everything is compared with the engine though no event said so. Default 60 s. */
   readonly resyncMs?: number;
 }
+
+/** A pod that somebody asks for. */
+export interface PodRequest { readonly namespace: string; readonly pod: string; readonly uid: string }
 
 /** What of a status is worth a write to flash: the rest is read from the containers again after a restart. */
 const milestone = (status: PodStatus | undefined): string =>
@@ -75,16 +81,34 @@ export class PodManager {
       runtime, clock, log, events, owner: options.owner ?? 'wherry', pauseImage: options.pause.image, node: options.node, oomFloor: () => this.#oomFloor,
       volumes: new Volumes({ root: options.root, sources: this.#lookup }), images: new Images({ runtime, clock, log }),
       loadPause: () => this.#loadPause(), dns: (pod) => this.#lookup.dns(pod), references: (namespace) => this.#lookup.references(namespace),
-      services: () => this.#lookup.services(),
+      services: () => this.#lookup.services(), outage: options.outage ?? { ms: undefined, keep: () => {} },
     };
   }
 
-  /** The container whose log is asked for, or why there is none; undefined when the pod is not here. An empty uid fits any. */
-  logTarget(request: { readonly namespace: string; readonly pod: string; readonly uid: string; readonly container: string; readonly previous: boolean }) {
+  /** The container whose log is asked for, or why there is none; undefined when the pod is not here. */
+  logTarget(request: PodRequest & { readonly container: string; readonly previous: boolean }) {
+    const worker = this.#find(request);
+    return worker && logTarget(worker.pod, worker.views, worker.status, request.container, request.previous);
+  }
+
+  /** Id of a pod's running container of that name, `''` when none runs; undefined when the pod is not here. */
+  runningContainer(request: PodRequest & { readonly container: string }): string | undefined {
+    const worker = this.#find(request);
+    const current = worker && currentOf(worker.views, request.container);
+    return worker && (current?.state === 'running' ? current.id : '');
+  }
+
+  /** Where a pod's ports are: its address or, on the host's network, this machine's; `''` while it has none; undefined when it is not here. */
+  address(request: PodRequest): string | undefined {
+    const worker = this.#find(request);
+    return worker && (worker.pod.spec.hostNetwork ? '127.0.0.1' : worker.status?.podIP ?? '');
+  }
+
+  /** An empty uid fits any. */
+  #find(request: PodRequest): PodWorker | undefined {
     for (const [uid, worker] of this.#workers) {
       const { namespace, name } = worker.pod.metadata;
-      if (namespace !== request.namespace || name !== request.pod || (request.uid ? uid !== request.uid : !this.#item(worker.pod))) continue;
-      return logTarget(worker.pod, worker.views, worker.status, request.container, request.previous);
+      if (namespace === request.namespace && name === request.pod && (request.uid ? uid === request.uid : this.#item(worker.pod))) return worker;
     }
     return undefined;
   }
@@ -92,6 +116,11 @@ export class PodManager {
   /** Every status once more, as after a reconnect to a master that lost them. */
   reportAll(): void {
     for (const worker of this.#workers.values()) worker.reportAgain();
+  }
+
+  /** The link to the master came or went. */
+  linkChanged(): void {
+    for (const worker of this.#workers.values()) worker.wake();
   }
 
   /** Works until `signal` aborts, and then leaves all containers as they are. */

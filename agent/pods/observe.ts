@@ -1,4 +1,6 @@
 import { open } from 'node:fs/promises';
+import type { Clock } from '../../shared/clock.ts';
+import type { ContainerDetails } from '../runtime/runtime.ts';
 import type { PodState } from './pod-state.ts';
 import { slots, viewOf, type ContainerView } from './view.ts';
 
@@ -11,10 +13,16 @@ export async function observe(state: PodState, id: string): Promise<void> {
   const details = await state.context.runtime.inspect(id);
   if (!details) return forget(state, id);
   const known = state.views.get(id);
-  const view = viewOf(details);
+  const view = viewOf(details, endOf(state.context.clock, details, known));
   if (view.state !== 'running') state.stopping.delete(id);
   const message = view.state !== 'exited' || view.cannotRun ? view.message : known?.state === 'exited' ? known.message : await terminationMessage(state, view);
   state.views.set(id, { ...view, message });
+}
+
+/** An end that is seen as it happens is now; of one that the agent missed the stamp is all there is. */
+function endOf(clock: Clock, { finishedMs, createdMs }: ContainerDetails, known: ContainerView | undefined): number {
+  if (known?.state === 'exited' && known.finishedMs === finishedMs) return known.endedMs;
+  return clock.monotonic() - Math.max(0, clock.now() - (finishedMs || createdMs));
 }
 
 export function forget(state: PodState, id: string): void {

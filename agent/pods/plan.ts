@@ -2,7 +2,7 @@ import type { Pod } from '../../shared/kinds/pod.ts';
 import { containerHash } from '../runtime/docker-spec.ts';
 import { sandboxName } from '../runtime/labels.ts';
 import { afterEnd } from './restart.ts';
-import { currentOf, policyOf, sandboxOf, slots, type ContainerView, type Slot } from './view.ts';
+import { currentOf, inLifeOf, policyOf, sandboxOf, slots, type ContainerView, type Slot } from './view.ts';
 
 /**
  * One thing to do. The steps of one plan are independent of each other and run at the same time; what has to come
@@ -21,10 +21,12 @@ export type Step =
   | { readonly type: 'kill'; readonly id: string }
   | { readonly type: 'remove'; readonly id: string };
 
-/** Why a pod is to end: asked to, ended by a rule of its own, or no longer wanted on this node. */
+/** Why a pod is to end: asked to or no longer wanted on this node, over by a rule of its own, or without a master for too long. */
 export type Ending =
   | { readonly kind: 'deleted'; readonly graceSeconds: number }
-  | { readonly kind: 'terminal'; readonly graceSeconds: number };
+  | { readonly kind: 'terminal'; readonly graceSeconds: number }
+  /** For now: it begins again, in a new sandbox, when this is over. */
+  | { readonly kind: 'paused'; readonly graceSeconds: number };
 
 /** What a probe set knows of one container. */
 export interface ProbeView { readonly started: boolean; readonly ready: boolean; readonly unhealthy: string | undefined; readonly graceSeconds: number | undefined }
@@ -32,12 +34,13 @@ export interface ProbeView { readonly started: boolean; readonly ready: boolean;
 export interface PlanInput {
   readonly pod: Pod;
   readonly views: readonly ContainerView[];
+  /** Monotonic, as are all times of a plan. */
   readonly now: number;
   readonly ending: Ending | undefined;
   readonly volumes: 'absent' | 'ready';
   /** Containers whose image is at hand. */
   readonly images: ReadonlySet<string>;
-  /** Containers that cannot be worked on before a time (ms since 1970), after a failure. `POD` holds back sandbox and volumes. */
+  /** Containers that cannot be worked on before a time, after a failure. `POD` holds back sandbox and volumes. */
   readonly heldUntil: ReadonlyMap<string, number>;
   /** Containers told to end, by id, with the time at which the agent kills them itself, should the engine not have done it. */
   readonly stopping: ReadonlyMap<string, number>;
@@ -97,7 +100,7 @@ class Draft {
     return { steps: this.#steps, wakeAtMs: this.#wakeAtMs, gone: this.#gone };
   }
 
-  /** Ends a pod: app containers first, then sidecars, then the sandbox. A deleted one leaves nothing, a terminal one its logs. */
+  /** Ends a pod: app containers first, then sidecars, then the sandbox. A deleted one leaves nothing, others their logs. */
   end(ending: Ending): void {
     const { pod, views, volumes } = this.#input;
     const sidecars = new Set(slots(pod).filter((slot) => slot.role === 'sidecar').map((slot) => slot.container.name));
@@ -173,12 +176,10 @@ class Draft {
   /** An init container has to run again in a sandbox that was started anew, as after a reboot. */
   #initDone({ container }: Slot, sandbox: ContainerView | undefined): boolean {
     const { views, pod } = this.#input;
-    const inThisLife = (view: ContainerView | undefined): boolean =>
-      view !== undefined && view.startedMs > 0 && sandbox?.state === 'running' && view.startedMs >= sandbox.startedMs;
     const view = currentOf(views, container.name);
-    if (view?.state === 'exited' && view.exitCode === 0 && inThisLife(view)) return true;
+    if (view?.state === 'exited' && view.exitCode === 0 && inLifeOf(sandbox, view)) return true;
     // Once the pod's own containers have run, a missing init container was cleaned away, not skipped.
-    return view?.state !== 'running' && pod.spec.containers.some((c) => inThisLife(currentOf(views, c.name)));
+    return view?.state !== 'running' && pod.spec.containers.some((c) => inLifeOf(sandbox, currentOf(views, c.name)));
   }
 
   #sidecarUp({ container }: Slot): boolean {
@@ -228,7 +229,7 @@ class Draft {
     switch (next.kind) {
       case 'done': return;
       // It ended with its sandbox, as in a reboot: no fault of its own, so it need not wait.
-      case 'wait': return sandbox?.state === 'running' && view.startedMs < sandbox.startedMs
+      case 'wait': return sandbox?.state === 'running' && !inLifeOf(sandbox, view)
         ? this.#create(slot, sandbox, view.attempt + 1, next.backoffMs) : this.#wake(next.untilMs);
       case 'start': return this.#create(slot, sandbox, view.attempt + 1, next.backoffMs);
     }

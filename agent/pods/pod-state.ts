@@ -34,6 +34,15 @@ export interface PodContext {
   readonly dns: (pod: Pod) => Dns | undefined;
   readonly references: (namespace: string) => References;
   readonly services: () => readonly ServiceItem[];
+  readonly outage: OutageView;
+}
+
+/** How long the node has been without a master, for pods that do not go on for ever without one. */
+export interface OutageView {
+  /** Undefined while the master is there. */
+  readonly ms: number | undefined;
+  /** A pod has ended because of it: that must not be forgotten. */
+  keep(): void;
 }
 
 /** A name that is held back after a failure. */
@@ -54,7 +63,7 @@ export class PodState {
   readonly images = new Map<string, ImageDetails>();
   readonly waiting = new Map<string, Failure>();
   readonly holds = new Map<string, Hold>();
-  /** By container id: when the agent itself kills it. */
+  /** By container id: when the agent itself kills it; monotonic, as all times here. */
   readonly stopping = new Map<string, number>();
   /** By container id: told to end because another is to take its place. */
   readonly replacing = new Set<string>();
@@ -93,7 +102,7 @@ export class PodState {
   /** Keeps a name from being worked on for a while: 1 s, doubled with each failure to `maxMs`. */
   hold(name: string, failure: Failure | undefined, maxMs = 30_000): void {
     const failures = (this.holds.get(name)?.failures ?? 0) + 1;
-    this.holdUntil(name, this.context.clock.now() + Math.min(maxMs, 1000 * 2 ** (failures - 1)), failures);
+    this.holdUntil(name, this.context.clock.monotonic() + Math.min(maxMs, 1000 * 2 ** (failures - 1)), failures);
     if (failure) this.waiting.set(name, failure);
   }
 

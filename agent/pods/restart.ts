@@ -17,14 +17,14 @@ export type Restart =
   | { readonly kind: 'wait'; readonly untilMs: number; readonly backoffMs: number }
   | { readonly kind: 'start'; readonly backoffMs: number };
 
-type Ended = Pick<ContainerView, 'exitCode' | 'createdMs' | 'finishedMs' | 'backoffMs'>;
+type Ended = Pick<ContainerView, 'exitCode' | 'createdMs' | 'finishedMs' | 'endedMs' | 'backoffMs'>;
 
+/** `now` and the times that come out are monotonic: a clock that is set neither holds a container back nor lets it loose. */
 export function afterEnd(ended: Ended, policy: 'Always' | 'OnFailure' | 'Never', now: number): Restart {
   if (policy === 'Never' || (policy === 'OnFailure' && ended.exitCode === 0)) return { kind: 'done' };
   const ran = ended.finishedMs - ended.createdMs;
   const backoffMs = ran > resetAfterMs ? 0 : ended.backoffMs;
-  // A clock that was set back must not hold a container for longer than its back-off.
-  const untilMs = Math.min(ended.finishedMs, now) + backoffMs;
+  const untilMs = ended.endedMs + backoffMs;
   if (now < untilMs) return { kind: 'wait', untilMs, backoffMs };
   return { kind: 'start', backoffMs: backoffMs === 0 ? firstBackoffMs : Math.min(maxBackoffMs, backoffMs * 2) };
 }

@@ -12,7 +12,10 @@ import { currentOf, policyOf, previousOf, sandboxOf, slots, type ContainerView, 
 export interface StatusInput {
   readonly pod: Pod;
   readonly views: readonly ContainerView[];
+  /** Ms since 1970, for stamps. */
   readonly now: number;
+  /** For durations. */
+  readonly monotonicMs: number;
   readonly hostIPs: readonly string[];
   /** Why a container is not being made, by name: image and configuration errors. */
   readonly waiting: ReadonlyMap<string, Failure>;
@@ -104,7 +107,7 @@ function statesOf(slot: Slot, view: ContainerView | undefined, before: Container
 /** Terminated while nothing follows; waiting, with the end as lastState, while the next one is held up. */
 function endedState(slot: Slot, view: ContainerView, input: StatusInput, lastState: ContainerState): States {
   const end: ContainerState = { terminated: terminated(view) };
-  const next = afterEnd(view, policyOf(input.pod, slot.role), input.now);
+  const next = afterEnd(view, policyOf(input.pod, slot.role), input.monotonicMs);
   const over = input.ending || next.kind === 'done';
   if (input.replacing.has(view.id) && !input.ending) return { state: waitingState(slot, input, true), lastState: end };
   if (over) return { state: end, lastState };

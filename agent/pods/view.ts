@@ -16,12 +16,16 @@ export interface ContainerView {
   readonly hash: string;
   readonly backoffMs: number;
   readonly sandboxId: string;
+  /** Start of the sandbox in whose life it was made; 0 for one made before the sandbox was started. */
+  readonly sandboxStartMs: number;
   readonly image: string;
   readonly imageId: string;
   /** Ms since 1970, 0 for not yet. */
   readonly createdMs: number;
   readonly startedMs: number;
   readonly finishedMs: number;
+  /** When it ended as the agent's own monotonic clock has it: what waits after an end are counted from. 0 for not yet. */
+  readonly endedMs: number;
   readonly exitCode: number;
   readonly oomKilled: boolean;
   readonly ips: readonly string[];
@@ -30,17 +34,18 @@ export interface ContainerView {
   readonly message: string;
 }
 
-export function viewOf(details: ContainerDetails): ContainerView {
+/** `endedMs` is for one that has ended. */
+export function viewOf(details: ContainerDetails, endedMs = 0): ContainerView {
   const { labels } = details;
   // A container that could not be started stays "created" in Docker, with an exit code and an error.
   const cannotRun = details.state !== 'running' && details.startedMs === 0 && details.exitCode !== 0;
   return {
     id: details.id, name: labels[label.container] ?? '', state: cannotRun ? 'exited' : details.state, cannotRun,
     attempt: Number(labels[label.restartCount] ?? 0), hash: labels[label.hash] ?? '', backoffMs: Number(labels[label.backoffMs] ?? 0),
-    sandboxId: labels[label.sandboxId] ?? '', image: details.image, imageId: details.imageId,
+    sandboxId: labels[label.sandboxId] ?? '', sandboxStartMs: Number(labels[label.sandboxStart] ?? 0), image: details.image, imageId: details.imageId,
     createdMs: details.createdMs, startedMs: details.startedMs || (cannotRun ? details.createdMs : 0),
     finishedMs: details.finishedMs || (cannotRun ? details.createdMs : 0),
-    exitCode: details.exitCode, oomKilled: details.oomKilled, ips: details.ips,
+    endedMs, exitCode: details.exitCode, oomKilled: details.oomKilled, ips: details.ips,
     messageFile: labels[label.messageFile], message: cannotRun ? details.error : '',
   };
 }
@@ -87,6 +92,15 @@ export function previousOf(views: readonly ContainerView[], name: string): Conta
     if (view.name === name && view.state === 'exited' && view !== current && (!best || rank(view, best) > 0)) best = view;
   }
   return best;
+}
+
+/**
+ * Whether a container was started since the sandbox was. Which of the two starts is the later one does not tell: the
+ * machine's clock may have been set in between. So a container carries the start of the sandbox that it was made for.
+ */
+export function inLifeOf(sandbox: ContainerView | undefined, view: ContainerView | undefined): boolean {
+  if (!view || view.startedMs === 0 || sandbox?.state !== 'running') return false;
+  return view.sandboxStartMs === 0 ? view.startedMs >= sandbox.startedMs : view.sandboxStartMs === sandbox.startedMs;
 }
 
 export const sandboxOf = (views: readonly ContainerView[]): ContainerView | undefined => currentOf(views, sandboxName);

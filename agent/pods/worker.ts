@@ -3,7 +3,7 @@ import type { Pod } from '../../shared/kinds/pod.ts';
 import type { PodStatus } from '../../shared/kinds/pod-status.ts';
 import type { ContainerSummary } from '../runtime/runtime.ts';
 import { apply } from './apply.ts';
-import { deadlineExceeded, deadlineMs, endingOf } from './ending.ts';
+import { deadlineExceeded, deadlineMs, endingOf, pauseAfterMs, unreachable } from './ending.ts';
 import { involvedPod } from './events.ts';
 import { forget, observe } from './observe.ts';
 import { finished, plan, type Ending, type Plan } from './plan.ts';
@@ -80,7 +80,7 @@ export class PodWorker {
       this.#state.waiting.clear();
       this.#state.retry();
     }
-    const grace = endingOf({ pod, removed: this.#removed, failure: undefined, status: undefined })?.graceSeconds;
+    const grace = endingOf({ pod, removed: this.#removed, failure: undefined, status: undefined, outageMs: undefined })?.graceSeconds;
     if (grace !== undefined) this.#hasten(grace);
     this.#refreshFiles = true;
     this.wake();
@@ -175,7 +175,17 @@ export class PodWorker {
   }
 
   #ending(): Ending | undefined {
-    return endingOf({ pod: this.pod, removed: this.#removed, failure: this.#state.failure, status: this.#state.status });
+    return endingOf({ pod: this.pod, removed: this.#removed, failure: this.#state.failure, status: this.#state.status, outageMs: this.#options.context.outage.ms });
+  }
+
+  // The stamp that it was made from, and the monotonic time.
+  #deadlineOf = { stampMs: Infinity, atMs: Infinity };
+  /** When activeDeadlineSeconds are over. Looked up in the machine's clock once, lest a clock that is set end the pod. */
+  #deadline(): number {
+    const { clock } = this.#options.context;
+    const stampMs = deadlineMs(this.pod, this.#state.status);
+    if (stampMs !== this.#deadlineOf.stampMs) this.#deadlineOf = { stampMs, atMs: clock.monotonic() + (stampMs - clock.now()) };
+    return this.#deadlineOf.atMs;
   }
 
   #finished(now: number): boolean {
@@ -185,8 +195,8 @@ export class PodWorker {
   #plan(): Plan {
     const { clock } = this.#options.context;
     const state = this.#state;
-    const now = clock.now();
-    const deadline = deadlineMs(this.pod, state.status);
+    const now = clock.monotonic();
+    const deadline = this.#deadline();
     if (now >= deadline && !this.#ending() && !this.#finished(now)) {
       state.failure = deadlineExceeded;
       this.#options.context.events.event(involvedPod(this.pod), 'Normal', deadlineExceeded.reason, deadlineExceeded.message);
@@ -196,7 +206,17 @@ export class PodWorker {
       pod: this.pod, views: this.views, now, ending, volumes: state.volumes, images: new Set(state.images.keys()),
       heldUntil: state.heldUntil, stopping: state.stopping, replacing: state.replacing, probes: state.probes.views, restartCounts: state.restartCounts,
     });
-    return ending ? made : { ...made, wakeAtMs: Math.min(made.wakeAtMs, deadline) };
+    if (ending?.kind === 'paused') this.#tellPause(made);
+    if (ending) return made;
+    return { ...made, wakeAtMs: Math.min(made.wakeAtMs, deadline, now - (this.#options.context.outage.ms ?? -Infinity) + pauseAfterMs(this.pod)) };
+  }
+
+  /** Says so when it begins, and sees to it that an agent after this one does not start the pod again. */
+  #tellPause({ steps }: Plan): void {
+    const { events, outage } = this.#options.context;
+    if (!steps.some(({ type }) => type === 'stop')) return;
+    events.event(involvedPod(this.pod), 'Warning', unreachable(this.pod).reason, `Pod is ${unreachable(this.pod).message}`);
+    outage.keep();
   }
 
   /** Reports the status if it is news. Nobody waits for the status of a pod that was removed. */
@@ -204,10 +224,12 @@ export class PodWorker {
     if (this.#removed) return;
     const state = this.#state;
     const { clock, node } = this.#options.context;
-    const now = clock.now();
-    const ending = this.#ending() !== undefined || this.#finished(now);
+    const now = clock.monotonic();
+    const paused = this.#ending()?.kind === 'paused';
+    const ending = (this.#ending() !== undefined && !paused) || this.#finished(now);
+    const waiting = paused ? new Map(slots(this.pod).map(({ container }) => [container.name, unreachable(this.pod)])) : state.waiting;
     const status = podStatus({
-      pod: this.pod, views: this.views, now, hostIPs: node().ips, waiting: state.waiting, probes: state.probes.views, replacing: state.replacing, failure: state.failure, ending, previous: state.status,
+      pod: this.pod, views: this.views, now: clock.now(), monotonicMs: now, hostIPs: node().ips, waiting, probes: state.probes.views, replacing: state.replacing, failure: state.failure, ending, previous: state.status,
     });
     this.#tellBackoff(now);
     if (isDeepStrictEqual(status, this.#reported) && gone === this.#goneReported) return;
@@ -235,7 +257,7 @@ export class PodWorker {
 
   /** A deletion with less grace than the one under way. */
   #hasten(graceSeconds: number): void {
-    const killAtMs = this.#options.context.clock.now() + graceSeconds * 1000;
+    const killAtMs = this.#options.context.clock.monotonic() + graceSeconds * 1000;
     for (const [id, at] of this.#state.stopping) this.#state.stopping.set(id, Math.min(at, killAtMs));
   }
 
@@ -245,7 +267,7 @@ export class PodWorker {
     let cancel = (): void => {};
     await new Promise<void>((resolve) => {
       this.#resolve = resolve;
-      if (untilMs !== Infinity) cancel = clock.after(Math.max(0, untilMs - clock.now()), resolve);
+      if (untilMs !== Infinity) cancel = clock.after(Math.max(0, untilMs - clock.monotonic()), resolve);
     });
     this.#resolve = undefined;
     cancel();

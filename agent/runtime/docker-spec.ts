@@ -27,6 +27,8 @@ export interface ContainerInput {
   readonly attempt: number;
   readonly backoffMs: number;
   readonly sandboxId: string;
+  /** When the sandbox was started, ms since 1970; 0 while it is not. */
+  readonly sandboxStartMs: number;
   /** What to run: the name asked for, or the id it was resolved to. */
   readonly image: string;
   /** User that the image names, `''` for none. */
@@ -110,6 +112,7 @@ export function containerOptions(input: ContainerInput): CreateOptions {
     Labels: {
       ...podLabels(input.owner, pod), [label.container]: container.name, [label.sandboxId]: input.sandboxId,
       [label.restartCount]: String(input.attempt), [label.backoffMs]: String(input.backoffMs), [label.hash]: containerHash(container),
+      ...(input.sandboxStartMs ? { [label.sandboxStart]: String(input.sandboxStartMs) } : {}),
       ...(input.messageFile ? { [label.messageFile]: input.messageFile } : {}),
     },
     HostConfig: {

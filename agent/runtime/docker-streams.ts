@@ -1,8 +1,15 @@
+import type { ProcessOutput } from './runtime.ts';
+
+/** Payloads of {@link demultiplexed}, whichever stream they are of. */
+export async function* demultiplex(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  for await (const { bytes } of demultiplexed(chunks)) yield bytes;
+}
+
 /**
  * Payloads of Docker's multiplexed streams: frames of `[stream, 0, 0, 0, length (4, big-endian)]` and that many bytes.
  * Standard output and error stay in the order in which they came. A frame is passed on as it arrives, in pieces.
  */
-export async function* demultiplex(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+export async function* demultiplexed(chunks: AsyncIterable<Uint8Array>): AsyncIterable<ProcessOutput> {
   const header = Buffer.alloc(8);
   let have = 0;
   let left = 0;
@@ -22,7 +29,7 @@ export async function* demultiplex(chunks: AsyncIterable<Uint8Array>): AsyncIter
       const piece = chunk.subarray(at, at + left);
       left -= piece.length;
       at += piece.length;
-      yield piece;
+      yield { from: header[0] === 2 ? 2 : 1, bytes: piece };
     }
   }
 }

@@ -1,12 +1,15 @@
 import { Agent } from 'node:http';
 import { statfs } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import Docker from 'dockerode';
+import { detachKeys, DockerProcess, hangUp, resizeWith } from './docker-process.ts';
 import { demultiplex, lines } from './docker-streams.ts';
 import {
   RuntimeError, type ContainerDetails, type ContainerState, type ContainerStats, type ContainerSummary, type CreateOptions, type DiskUsage,
-  type ExecResult, type ImageDetails, type LogOptions, type RegistryAuth, type Runtime, type RuntimeEvent, type RuntimeFault, type RuntimeInfo,
+  type ExecResult, type ExecStreams, type ImageDetails, type LogOptions, type ProcessStreams, type RegistryAuth, type Runtime, type RuntimeEvent,
+  type RuntimeFault, type RuntimeInfo, type StreamChoice,
 } from './runtime.ts';
 
 export interface DockerOptions {
@@ -73,6 +76,25 @@ export class DockerRuntime implements Runtime {
     const output = await collect(demultiplex(stream)).finally(() => clearTimeout(timer));
     if (timedOut) return { exitCode: -1, output, timedOut };
     return { exitCode: (await attempt(exec.inspect())).ExitCode ?? -1, output, timedOut };
+  }
+
+  async openExec(id: string, command: readonly string[], { stdin, stdout, stderr, tty }: StreamChoice & { readonly tty: boolean }): Promise<ExecStreams> {
+    const exec = await attempt(this.#docker.getContainer(id).exec({
+      Cmd: [...command], AttachStdin: stdin, AttachStdout: stdout, AttachStderr: stderr && !tty, Tty: tty, DetachKeys: detachKeys,
+    }));
+    const socket = await attempt(exec.start({ hijack: true, stdin, Detach: false, Tty: tty })) as Duplex;
+    const resize = resizeWith((size) => attempt(exec.resize(size)));
+    return Object.assign(new DockerProcess(socket, { tty, stdin, resize }), {
+      exitCode: (signal: AbortSignal) => exitCodeOf(() => attempt(exec.inspect()), signal),
+      hangUp: () => hangUp(id, () => attempt(exec.inspect())),
+    });
+  }
+
+  async attach(id: string, { stdin, stdout, stderr }: StreamChoice): Promise<ProcessStreams> {
+    const container = this.#docker.getContainer(id);
+    const { tty } = detailsOf(await attempt(container.inspect()));
+    const socket = await attempt(container.attach({ stream: true, hijack: true, stdin, stdout, stderr, detachKeys })) as Duplex;
+    return new DockerProcess(socket, { tty, stdin, resize: resizeWith((size) => attempt(container.resize(size))) });
   }
 
   async *logs(id: string, options: LogOptions): AsyncIterable<Uint8Array> {
@@ -212,6 +234,15 @@ const named = (names: readonly string[] | null | undefined): string[] => (names 
 /** Without a tag or digest the engine would pull every tag there is. */
 function withTag(name: string): string {
   return name.includes('@') || name.slice(name.lastIndexOf('/') + 1).includes(':') ? name : `${name}:latest`;
+}
+
+/** The engine notes an end a moment after it has closed the process' streams. */
+async function exitCodeOf(inspect: () => Promise<{ readonly Running: boolean; readonly ExitCode: number | null }>, signal: AbortSignal): Promise<number> {
+  for (let waitMs = 5; ; waitMs = Math.min(waitMs * 2, 500)) {
+    const { Running, ExitCode } = await inspect();
+    if (!Running && ExitCode !== null) return ExitCode;
+    await delay(waitMs, undefined, { signal });
+  }
 }
 
 async function* eventsOf(stream: Readable, signal: AbortSignal): AsyncIterable<RuntimeEvent> {

@@ -11,6 +11,8 @@ export const label = {
   /** `POD` for the sandbox. */
   container: 'io.kubernetes.container.name',
   sandboxId: 'io.kubernetes.sandbox.id',
+  /** When the sandbox was started in whose life this one was made, ms since 1970; absent when it was not started yet. */
+  sandboxStart: 'io.wherry.sandbox-start',
   /** 0 for the first container of its name, one more with each restart. */
   restartCount: 'io.wherry.restart-count',
   /** Of the parts of the spec whose change restarts the container. */

@@ -129,6 +129,33 @@ export interface ExecResult {
   readonly timedOut: boolean;
 }
 
+/** What a process wrote: a piece of standard output (1) or error (2); with a terminal all is output. */
+export interface ProcessOutput { readonly from: 1 | 2; readonly bytes: Uint8Array }
+
+/** Which standard streams somebody wants of a process. */
+export interface StreamChoice { readonly stdin: boolean; readonly stdout: boolean; readonly stderr: boolean }
+
+/** A connection to the standard streams of a process. */
+export interface ProcessStreams {
+  /** Read only as fast as it is consumed. Ends with the process, or when the connection is closed. To be read once. */
+  readonly output: AsyncIterable<ProcessOutput>;
+  /** Resolves when the process may have more; at once when it reads no more. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Ends standard input. */
+  end(): void;
+  /** Sets the size of the process' terminal; nothing without one. */
+  resize(width: number, height: number): Promise<void>;
+  /** Gives the connection up; the process goes on. */
+  close(): void;
+}
+
+export interface ExecStreams extends ProcessStreams {
+  /** Waits for the end of the process; rejects when `signal` aborts. To be asked once the output has ended. */
+  exitCode(signal: AbortSignal): Promise<number>;
+  /** Ends the process as a terminal that is hung up does (SIGHUP, soon SIGKILL), where the agent sees the engine's processes. */
+  hangUp(): Promise<void>;
+}
+
 export interface RuntimeInfo {
   /** Engine version, such as `27.3.1`. */
   readonly version: string;
@@ -178,6 +205,10 @@ export interface Runtime {
   remove(id: string): Promise<void>;
   /** Runs a command in a running container, without input. */
   exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult>;
+  /** Starts a command in a running container and connects to it. `conflict`: it is not running. */
+  openExec(id: string, command: readonly string[], options: StreamChoice & { readonly tty: boolean }): Promise<ExecStreams>;
+  /** Connects to a running container's own process, from now on. */
+  attach(id: string, options: StreamChoice): Promise<ProcessStreams>;
   /** Lines of standard output and error in the order they came. Reads only as fast as it is consumed. */
   logs(id: string, options: LogOptions): AsyncIterable<Uint8Array>;
   /**

@@ -36,6 +36,7 @@ export class Connection {
   #welcome: Payload<'welcome'> | undefined;
   #inbound: Inbound | undefined;
   #countedItems = false;
+  #current = false;
   #welcomedMs = 0;
   #sentMs: number;
   #receivedMs: number;
@@ -69,6 +70,16 @@ export class Connection {
     await this.#inbound?.idle();
     await Promise.all(this.#serving);
     return { why: this.#why ?? '', healthyMs: this.#welcome ? clock.monotonic() - this.#welcomedMs : 0, retry: this.#retry };
+  }
+
+  /** The master has said all that this node must know. */
+  get isCurrent(): boolean {
+    return this.#current;
+  }
+
+  /** Monotonic time of the master's last frame. */
+  get receivedMs(): number {
+    return this.#receivedMs;
   }
 
   /** Something new is in the outbox: sends it together with what comes within `ms`. */
@@ -131,7 +142,7 @@ export class Connection {
     this.#welcome = settings;
     this.#options.onWelcome(settings);
     if (!first) return;
-    this.#inbound = new Inbound(this.#options.state, settings.epoch);
+    this.#inbound = new Inbound({ state: this.#options.state, epoch: settings.epoch, clock: this.#options.clock, signal: this.#abort.signal });
     this.#welcomedMs = this.#options.clock.monotonic();
     this.#outbox.restart();
     this.flushSoon(0);
@@ -145,6 +156,9 @@ export class Connection {
       if (result.type !== 'held') return;
       this.#control('ack', { epoch: result.epoch, revision: result.revision, ...(this.#countedItems ? {} : { items: this.#options.state.items.size }) });
       this.#countedItems = true;
+      if (this.#current) return;
+      this.#current = true;
+      this.#options.onLink?.(undefined);
     }).catch((error: unknown) => {
       this.#options.log.error('what the master sent could not be taken over', { error });
       this.#end((error as Error).message);
@@ -155,7 +169,8 @@ export class Connection {
     const abort = new AbortController();
     const stop = (): void => abort.abort();
     this.#abort.signal.addEventListener('abort', stop, { once: true });
-    const serving = Promise.all([this.#pipe(stream, request, abort.signal), drain(stream).catch(stop)]).then(() => {
+    stream.onReset(stop);
+    const serving = this.#pipe(stream, request, abort.signal).then(() => {
       this.#abort.signal.removeEventListener('abort', stop);
       this.#serving.delete(serving);
     });
@@ -164,8 +179,9 @@ export class Connection {
 
   async #pipe(stream: ByteStream, request: Payload<'open'>['request'], signal: AbortSignal): Promise<void> {
     try {
-      for await (const chunk of this.#options.openStream(request, signal)) await stream.write(chunk);
+      for await (const chunk of this.#options.openStream(request, signal, stream)) await stream.write(chunk);
       stream.end();
+      stream.discard();
     } catch (error) {
       const { code } = error as { code?: unknown };
       stream.reset(typeof code === 'number' && code >= 400 && code < 600 ? code : 500, (error as Error).message);
@@ -204,9 +220,4 @@ export class Connection {
     this.#socket.destroy();
     this.#ended?.();
   }
-}
-
-/** Reads what the master sends on a stream that only the agent writes to; rejects when the stream is reset. */
-async function drain(stream: ByteStream): Promise<void> {
-  for await (const _ of stream);
 }

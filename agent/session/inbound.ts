@@ -1,6 +1,7 @@
 import { patchEndpoints } from '../../shared/endpoints-patch.ts';
 import { itemKey, ProtocolError, type EndpointsItem, type Item, type Payload, type SlicePatch } from '../../shared/protocol.ts';
-import type { State } from '../state/state.ts';
+import { sleep, type Clock } from '../../shared/clock.ts';
+import { isFull, type Batch, type State } from '../state/state.ts';
 
 /** What became of a sync: held and to be acknowledged, or not to be had from what is held. */
 export type Applied =
@@ -11,11 +12,23 @@ export type Applied =
 /** Items of one sync, over all of its parts. More is refused, so that a broken master cannot exhaust the agent. */
 const maxItems = 200_000;
 
+export interface InboundOptions {
+  readonly state: State;
+  /** Of the session, as welcome named it. */
+  readonly epoch: string;
+  readonly clock: Clock;
+  /** Aborts with the connection. */
+  readonly signal: AbortSignal;
+  /** How often a disk that is full is tried. Default 5 s. */
+  readonly retryMs?: number;
+}
+
 /**
  * Puts the parts of syncs together and applies them to the state one after the other: nothing twice, nothing older over
  * newer, nothing across a gap.
  */
 export class Inbound {
+  readonly #options: InboundOptions;
   readonly #state: State;
   /** Epoch of the session, as welcome named it. */
   readonly #epoch: string;
@@ -24,9 +37,10 @@ export class Inbound {
   #tail: Promise<unknown> = Promise.resolve();
   #awaitingSnapshot = false;
 
-  constructor(state: State, epoch: string) {
-    this.#state = state;
-    this.#epoch = epoch;
+  constructor(options: InboundOptions) {
+    this.#options = options;
+    this.#state = options.state;
+    this.#epoch = options.epoch;
   }
 
   /** Takes a part; resolves with the outcome of the whole for its last part. @throws Error when the state cannot persist it */
@@ -78,8 +92,25 @@ export class Inbound {
       if (failure) return this.#resync(failure);
     }
     const dropped = removed.filter((key) => !byKey.has(key) && (complete || this.#state.items.has(key)));
-    await this.#state.apply({ epoch: this.#epoch, revision, complete, items: [...byKey.values()], removed: complete ? [] : dropped });
+    await this.#persist({ epoch: this.#epoch, revision, complete, items: [...byKey.values()], removed: complete ? [] : dropped });
     return { type: 'held', epoch: this.#epoch, revision };
+  }
+
+  /**
+   * A full disk is waited for, and what comes meanwhile waits behind: if the connection ended instead, the master would
+   * take the node for lost and its pods away, though they are well.
+   */
+  async #persist(batch: Batch): Promise<void> {
+    const { clock, signal, retryMs = 5000 } = this.#options;
+    for (;;) {
+      try {
+        return await this.#state.apply(batch);
+      } catch (error) {
+        if (!isFull(error) || signal.aborted) throw error;
+        await sleep(clock, retryMs, signal);
+        if (signal.aborted) throw error;
+      }
+    }
   }
 
   #resync(reason: string): Applied {

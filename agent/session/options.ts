@@ -1,3 +1,4 @@
+import type { ByteStream } from '../../shared/byte-stream.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Payload, StreamRequest } from '../../shared/protocol.ts';
@@ -19,10 +20,16 @@ export interface SessionOptions {
   /** Called at the start of each session and when the settings change within one. */
   readonly onWelcome: (settings: Payload<'welcome'>) => void;
   /**
-   * Makes the bytes of a stream that the master asks for. Ends with them; an error that it throws goes to the master as
-   * its message (and its HTTP status, if it has a numeric `code`). `signal` aborts when nobody reads any more.
+   * The link as it matters to pods: undefined once the master has said all that this node must know, and the monotonic
+   * time at which the master was last heard of when that link is lost.
    */
-  readonly openStream: (request: StreamRequest, signal: AbortSignal) => AsyncIterable<Uint8Array>;
+  readonly onLink?: (heardMs: number | undefined) => void;
+  /**
+   * Makes the bytes of a stream that the master asks for, and may read from `stream` what the master sends on it. The
+   * stream ends with the bytes; an error goes to the master as its message (and its HTTP status, if it has a numeric
+   * `code`). `signal` aborts when nobody reads any more.
+   */
+  readonly openStream: (request: StreamRequest, signal: AbortSignal, stream: ByteStream) => AsyncIterable<Uint8Array>;
   readonly backoff?: Backoff;
   /** How long reports wait for others to share their message. Default 20 ms. */
   readonly flushMs?: number;

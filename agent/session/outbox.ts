@@ -67,6 +67,11 @@ export class Outbox {
     this.#dropped++;
   }
 
+  /** Events that wait for an acknowledgement. */
+  *waitingEvents(): Generator<EventReport> {
+    for (const { value } of this.#events.values()) yield value;
+  }
+
   /** Takes the node object; a change of condition, address or allocatable is due now, others after a pause. */
   setNode(node: Node, nowMs: number): void {
     const whole = JSON.stringify(withoutHeartbeats(node));

@@ -5,7 +5,7 @@ import type { Contents } from './contents.ts';
 import { JournalFiles } from './journal-files.ts';
 import { lockDirectory } from './lock.ts';
 import { encodeRecord, type JournalRecord } from './records.ts';
-import type { Batch, State } from './state.ts';
+import { isFull, type Batch, type State } from './state.ts';
 
 /** Garbage that is not worth a compaction, in bytes. */
 const smallFile = 128 * 1024;
@@ -14,6 +14,8 @@ export interface JournalOptions {
   /** Made if missing. One process at a time may have it. */
   readonly directory: string;
   readonly log: Log;
+  /** Told when the disk begins to refuse writes, and (undefined) when it takes them again. */
+  readonly onTrouble?: (error: Error | undefined) => void;
   /** Called before each write; what it throws fails the write, as a full disk would. For tests. */
   readonly beforeWrite?: () => void;
 }
@@ -39,6 +41,8 @@ export class Journal implements State {
   readonly #log: Log;
   readonly #unlock: () => Promise<void>;
   readonly #beforeWrite: () => void;
+  readonly #onTrouble: (error: Error | undefined) => void;
+  #troubled = false;
   readonly #listeners = new Set<(keys: readonly string[]) => void>();
   /** Notes for the next write. */
   readonly #notes = new Map<string, unknown>();
@@ -61,11 +65,15 @@ export class Journal implements State {
     this.#contents = contents;
     this.#log = options.log;
     this.#beforeWrite = options.beforeWrite ?? (() => {});
+    this.#onTrouble = options.onTrouble ?? (() => {});
     this.#unlock = unlock;
     this.#newest = contents.held;
   }
 
-  /** @throws Error when another process has the directory, or it cannot be read or written */
+  /**
+   * A disk that is full does not keep a state from being opened: what is there is run, and written to when there is room.
+   * @throws Error when another process has the directory, it cannot be read, or nothing is there and nothing can be written
+   */
   static async open(options: JournalOptions): Promise<Journal> {
     await mkdir(options.directory, { recursive: true, mode: 0o700 });
     const unlock = await lockDirectory(options.directory);
@@ -73,12 +81,21 @@ export class Journal implements State {
       const files = new JournalFiles(options.directory, options.log);
       const { contents, appendAt } = await files.load();
       const journal = new Journal(files, contents, options, unlock);
-      if (appendAt === undefined) await journal.#rewrite(false);
+      if (appendAt === undefined) await journal.#begin();
       else journal.#use(await files.openAt(appendAt), appendAt);
       return journal;
     } catch (error) {
       await unlock();
       throw error;
+    }
+  }
+
+  async #begin(): Promise<void> {
+    try {
+      await this.#rewrite(false);
+    } catch (error) {
+      if (this.#contents.items.size === 0) throw error;
+      this.#trouble(error as Error);
     }
   }
 
@@ -117,6 +134,13 @@ export class Journal implements State {
     this.#contents.setNote(key, value, 0);
     this.#notes.set(key, value);
     return this.#promise((done, failed) => { this.#noteWaiters.push({ done, failed }); });
+  }
+
+  /** Writes what an earlier write failed to, or a few bytes to find out whether the disk takes them. @throws when it does not */
+  async flush(): Promise<void> {
+    const [key] = this.#unwritten;
+    if (key !== undefined) await this.note(key, this.#contents.notes.get(key));
+    else await this.#write(encodeRecord({ t: 'notes', set: [], removed: [] }), () => {});
   }
 
   subscribe(listener: (keys: readonly string[]) => void): () => void {
@@ -163,9 +187,11 @@ export class Journal implements State {
         await this.#append(Buffer.concat(group.map(({ bytes }) => bytes)));
       } catch (error) {
         this.#newest = this.#contents.held;
+        this.#trouble(error as Error);
         for (const { failed } of [...group, ...this.#pending.splice(0)]) failed(error as Error);
         continue;
       }
+      this.#trouble(undefined);
       for (const { commit, done } of group) { commit(); done(); }
       await this.#compactIfWorth();
     }
@@ -191,21 +217,36 @@ export class Journal implements State {
     return [{ bytes, commit, done: () => waiters.forEach(({ done }) => done()), failed: (error) => { for (const [key] of all) this.#unwritten.add(key); waiters.forEach(({ failed }) => failed(error)); } }];
   }
 
-  /** Appends durably, or fails and leaves the file to be replaced: after a failed fsync nobody knows what it holds. */
+  /**
+   * Appends durably, or fails: for want of room with the file as it was, else with the file to be replaced, since after a
+   * failed fsync nobody knows what it holds.
+   */
   async #append(bytes: Buffer): Promise<void> {
     if (!this.#handle) await this.#rewrite(false);
     const handle = this.#handle!;
+    let written = false;
     try {
       this.#beforeWrite();
       for (let at = 0; at < bytes.length;) at += (await handle.write(bytes, at, bytes.length - at, this.#size + at)).bytesWritten;
+      written = true;
       await handle.datasync();
       this.#size += bytes.length;
       this.#bytesWritten += bytes.length;
     } catch (error) {
-      this.#handle = undefined;
-      await handle.close().catch(() => {});
+      if (written || !isFull(error) || !await handle.truncate(this.#size).then(() => true, () => false)) {
+        this.#handle = undefined;
+        await handle.close().catch(() => {});
+      }
       throw error;
     }
+  }
+
+  #trouble(error: Error | undefined): void {
+    if (this.#troubled === (error !== undefined)) return;
+    this.#troubled = error !== undefined;
+    if (error) this.#log.error('the disk refuses what this node is to remember; pods go on, and nothing new is taken on until there is room', { error });
+    else this.#log.info('the disk takes writes again');
+    this.#onTrouble(error);
   }
 
   async #compactIfWorth(): Promise<void> {

@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto';
-import { link, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { createHash, randomUUID } from 'node:crypto';
+import { readFile, readlink, rename, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** Who holds a lock: a process of one boot, told from a later one of the same number by its start time. */
@@ -7,24 +7,22 @@ interface Holder { readonly pid: number; readonly start: string; readonly boot: 
 
 /**
  * Claims a directory for this process. The claim of a process that is gone, however it went, is taken over.
+ *
+ * The lock is a symbolic link that leads nowhere and whose target says who holds it: made with its content in one step,
+ * never half-written, and so short that it lies in the inode, for which a full disk still has room.
  * @returns the way to release it
  * @throws Error `… is in use by process N` when a living process has it
  */
 export async function lockDirectory(directory: string): Promise<() => Promise<void>> {
   const path = join(directory, 'lock');
-  const mine: Holder = { pid: process.pid, start: (await startOf(process.pid)) ?? '', boot: await bootId(), id: randomUUID() };
-  const draft = `${path}.${mine.id}`;
-  await writeFile(draft, JSON.stringify(mine), { mode: 0o600 });
-  try {
-    for (;;) {
-      // A hard link either makes the name or fails: the one atomic "create with content" that files have.
-      if (await succeeds(link(draft, path), 'EEXIST')) return () => release(path, mine.id);
-      await removeStale(path, directory);
-    }
-  } finally {
-    await unlink(draft);
+  const mine: Holder = { pid: process.pid, start: (await startOf(process.pid)) ?? '', boot: await bootId(), id: randomUUID().slice(0, 8) };
+  for (;;) {
+    if (await succeeds(symlink(textOf(mine), path), 'EEXIST')) return () => release(path, mine.id);
+    await removeStale(path, directory);
   }
 }
+
+const textOf = ({ pid, start, boot, id }: Holder): string => `${pid}:${start}:${boot}:${id}`;
 
 async function removeStale(path: string, directory: string): Promise<void> {
   const holder = await readHolder(path);
@@ -34,7 +32,7 @@ async function removeStale(path: string, directory: string): Promise<void> {
   if (!await succeeds(rename(path, aside), 'ENOENT')) return;
   const moved = await readHolder(aside);
   // Somebody else replaced the stale lock between the two steps: give theirs back.
-  if (moved !== 'gone' && moved?.id !== holder?.id) await succeeds(link(aside, path), 'EEXIST');
+  if (moved !== 'gone' && moved && moved.id !== holder?.id) await succeeds(symlink(textOf(moved), path), 'EEXIST');
   await unlink(aside);
 }
 
@@ -43,11 +41,11 @@ async function release(path: string, id: string): Promise<void> {
   if (holder !== 'gone' && holder?.id === id) await succeeds(unlink(path), 'ENOENT');
 }
 
-/** Undefined for a file that makes no sense, as a power cut leaves one. */
+/** Undefined for something that is no lock of ours. */
 async function readHolder(path: string): Promise<Holder | undefined | 'gone'> {
   try {
-    const holder = JSON.parse(await readFile(path, 'utf8')) as Holder;
-    return typeof holder?.pid === 'number' ? holder : undefined;
+    const [pid, start, boot, id, ...more] = (await readlink(path)).split(':');
+    return id !== undefined && more.length === 0 ? { pid: Number(pid), start: start!, boot: boot!, id } : undefined;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'gone' : undefined;
   }
@@ -57,7 +55,10 @@ async function isAlive(holder: Holder): Promise<boolean> {
   return holder.boot === await bootId() && holder.start === await startOf(holder.pid);
 }
 
-const bootId = async (): Promise<string> => (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+/** Of the boot, not its id: that would be too long. */
+async function bootId(): Promise<string> {
+  return createHash('sha256').update((await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()).digest('hex').slice(0, 12);
+}
 
 /** Start time of a process in clock ticks since boot (field 22 of proc_pid_stat(5)); undefined if there is none. */
 async function startOf(pid: number): Promise<string | undefined> {

@@ -11,6 +11,9 @@ export interface Batch {
   readonly removed: readonly string[];
 }
 
+/** Whether a write failed for want of room, so that it can be repeated when there is some. */
+export const isFull = (error: unknown): boolean => ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
+
 /**
  * Everything that the agent must know to run its pods without a master, durable across power loss.
  * Reads are from memory; the caller must not mutate what it is given.

@@ -12,13 +12,17 @@ export const defaultTolerations: Admission = {
   name: 'DefaultTolerationSeconds',
   handles: (attempt) => concerns(attempt, pods, 'CREATE', 'UPDATE'),
   admit(attempt) {
-    const { spec } = attempt.object as Pod;
-    for (const key of keys) {
-      if ((spec.tolerations ?? []).some((toleration) => covers(toleration, key))) continue;
-      (spec.tolerations ??= []).push({ key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds });
-    }
+    addTolerations(attempt.object as Pod, tolerationSeconds);
   },
 };
+
+/** Lets a pod outlast trouble with its node for so many seconds (Infinity: for ever), where it says nothing of its own. */
+export function addTolerations({ spec }: Pod, seconds: number): void {
+  for (const key of keys) {
+    if ((spec.tolerations ?? []).some((toleration) => covers(toleration, key))) continue;
+    (spec.tolerations ??= []).push({ key, operator: 'Exists', effect: 'NoExecute', ...(seconds === Infinity ? {} : { tolerationSeconds: seconds }) });
+  }
+}
 
 const covers = (toleration: Toleration, key: string): boolean =>
   (!toleration.key || toleration.key === key) && (!toleration.effect || toleration.effect === 'NoExecute');

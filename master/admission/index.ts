@@ -6,8 +6,9 @@ import type { AdmissionContext } from './plugin.ts';
 import { priority } from './priority.ts';
 import { serviceAccount } from './service-account.ts';
 import { taintNodes } from './taint-nodes.ts';
+import { unreachable } from './unreachable.ts';
 
 /** Every admission plugin, in the order in which they are asked. */
 export const admissions = (context: AdmissionContext): readonly Admission[] => [
-  namespaceLifecycle(context), serviceAccount(context), nodeRestriction, taintNodes, priority, defaultTolerations,
+  namespaceLifecycle(context), serviceAccount(context), nodeRestriction, taintNodes, priority, unreachable, defaultTolerations,
 ];

@@ -1,3 +1,4 @@
+import { createHash, X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -17,46 +18,109 @@ const authenticated = 'system:authenticated';
 /** Subprotocol in which browsers, which cannot set headers, send a token with a WebSocket. */
 const tokenProtocol = 'base64url.bearer.authorization.k8s.io.';
 
+/** A client certificate that our authority signed, as far as it matters here. Whether it is in time, its user must see. */
+export interface ClientCertificate {
+  /** Common name. */
+  readonly name: string;
+  /** Organizations. */
+  readonly groups: readonly string[];
+  /** SHA-256 over the SPKI of its key, base64url. */
+  readonly publicKey: string;
+  /** Hex. */
+  readonly serial: string;
+  /** Its time, in ms since 1970. */
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** Knows which nodes' certificates are good: a node's may be revoked, or be good for some paths after its time. */
+export interface NodeAuthenticator {
+  /** @throws StatusError 401 with the reason; rejects with it, if it had to write first */
+  admit(certificate: ClientCertificate, path: string): void | Promise<void>;
+}
+
+export interface AuthenticatorOptions {
+  readonly tokens: TokenAuthenticator | undefined;
+  /** Without it, nodes' certificates are as good as others'. */
+  readonly nodes: NodeAuthenticator | undefined;
+  /** PEM of the authority; undefined: no certificate counts. */
+  readonly ca: string | undefined;
+  /** Ms since 1970. */
+  readonly now: () => number;
+}
+
 /** Finds out who makes a request: by client certificate, then by bearer token, else `system:anonymous`. */
 export class Authenticator {
-  readonly #tokens: TokenAuthenticator | undefined;
+  readonly #options: AuthenticatorOptions;
   /** A connection's certificate does not change, and reading it is slow. */
-  readonly #byConnection = new WeakMap<Socket, User | false>();
+  readonly #byConnection = new WeakMap<Socket, Certified | false>();
 
-  constructor(tokens: TokenAuthenticator | undefined) {
-    this.#tokens = tokens;
+  constructor(options: AuthenticatorOptions) {
+    this.#options = options;
   }
 
-  /** @throws StatusError 401 for a token that nobody knows */
+  /** @throws StatusError 401 for a token that nobody knows, or a certificate of ours that is not good (any more) */
   authenticate(req: IncomingMessage): User | Promise<User> {
     const certified = this.#certified(req.socket);
-    if (certified) return certified;
     const token = bearerToken(req);
-    return token === undefined ? anonymous : this.#byToken(token);
+    if (!certified) return token === undefined ? anonymous : this.#byToken(token);
+    try {
+      const admitted = this.#admit(certified, req.url ?? '');
+      return admitted instanceof Promise ? admitted.then(() => certified.user) : certified.user;
+    } catch (error) {
+      if (token === undefined) throw error;
+      return this.#byToken(token);
+    }
+  }
+
+  #admit({ certificate, user }: Certified, url: string): void | Promise<void> {
+    const { nodes, now } = this.#options;
+    if (nodes && user.groups.includes('system:nodes')) return nodes.admit(certificate, url.split('?', 1)[0]!);
+    const time = now();
+    if (time < certificate.fromMs || time > certificate.toMs) throw unauthorized();
   }
 
   async #byToken(token: string): Promise<User> {
-    const user = await this.#tokens?.authenticate(token);
+    const user = await this.#options.tokens?.authenticate(token);
     if (!user) throw unauthorized();
     return withGroup(user);
   }
 
-  #certified(socket: Socket): User | false {
-    let user = this.#byConnection.get(socket);
-    if (user === undefined) this.#byConnection.set(socket, user = certificateUser(socket as TLSSocket));
-    return user;
+  #certified(socket: Socket): Certified | false {
+    let found = this.#byConnection.get(socket);
+    if (found === undefined) this.#byConnection.set(socket, found = readCertificate(socket as TLSSocket, this.#options.ca));
+    return found;
   }
 }
 
-/** The subject of a certificate that chains to our CA: CN is the user, each O a group. */
-function certificateUser(socket: TLSSocket): User | false {
-  if (!socket.encrypted || !socket.authorized) return false;
-  const { subject } = socket.getPeerCertificate();
+interface Certified { readonly certificate: ClientCertificate; readonly user: User }
+
+/** The certificate of a connection's other end if it chains to our CA, in time or not. CN is the user, each O a group. */
+function readCertificate(socket: TLSSocket, ca: string | undefined): Certified | false {
+  if (!socket.encrypted || !ca) return false;
+  const peer = socket.getPeerX509Certificate();
   // A resumed connection without a certificate counts as authorized too.
+  if (!peer || !(socket.authorized || isOurs(peer, socket.authorizationError, ca))) return false;
+  const { subject } = peer.toLegacyObject();
   const name: unknown = subject?.CN;
   if (typeof name !== 'string' || name === '') return false;
   const organizations: unknown = subject.O ?? [];
-  return withGroup({ name, groups: (Array.isArray(organizations) ? organizations : [organizations]) as string[] });
+  const groups = (Array.isArray(organizations) ? organizations : [organizations]) as string[];
+  const publicKey = createHash('sha256').update(peer.publicKey.export({ type: 'spki', format: 'der' })).digest('base64url');
+  const certificate = { name, groups, publicKey, serial: peer.serialNumber, fromMs: Date.parse(peer.validFrom), toMs: Date.parse(peer.validTo) };
+  return { certificate, user: withGroup({ name, groups }) };
+}
+
+const clientAuth = '1.3.6.1.5.5.7.3.2';
+
+/**
+ * Whether a certificate that OpenSSL found to be out of its time is ours otherwise. Its verdict does not say so: it goes
+ * on after an error, and names the last one only, so that a forged signature hides behind the date.
+ */
+function isOurs(peer: X509Certificate, error: Error | string | undefined, ca: string): boolean {
+  if (!/^CERT_(HAS_EXPIRED|NOT_YET_VALID)$/.test(String((error as NodeJS.ErrnoException | undefined)?.code ?? error))) return false;
+  const authority = new X509Certificate(ca);
+  return !peer.ca && (peer.keyUsage ?? []).includes(clientAuth) && peer.checkIssued(authority) && peer.verify(authority.publicKey);
 }
 
 function withGroup(user: User): User {

@@ -29,11 +29,22 @@ export function subresourcesOf(kind: Kind): Subresource[] {
 }
 
 /**
+ * Groups that only actions on objects of other groups belong to, such as evictions to policy/v1: without resources, but
+ * clients look for the group before they make one.
+ */
+function groupsOfActions(kinds: readonly Kind[]): GroupVersion[] {
+  const actions = kinds.flatMap((kind) => kind.subresources ?? []).filter(({ group, verbs }) => group && verbs.includes('create'));
+  const served = new Set(kinds.map(({ apiVersion }) => apiVersion));
+  const found = new Map(actions.map(({ group = '', version = 'v1' }) => [`${group}/${version}`, { group, version, kinds: [] }]));
+  return [...found].filter(([name]) => !served.has(name)).map(([, entry]) => entry);
+}
+
+/**
  * The discovery document at a path, or undefined where there is none: `/api`, `/apis`, `/api/v1`, `/apis/G`, `/apis/G/V`.
  * `/api` and `/apis` come in the aggregated form (apidiscovery.k8s.io) when `accept` asks for it.
  */
 export function discoveryAt(kinds: readonly Kind[], path: string, accept: string, serverAddress: string): Discovery | undefined {
-  const all = groupVersions(kinds);
+  const all = [...groupVersions(kinds), ...groupsOfActions(kinds)];
   const [, root, group, version, ...rest] = path.replace(/\/$/, '').split('/');
   if (rest.length > 0) return undefined;
   if (root === 'api' && group === undefined) return rootDocument(all.filter((entry) => entry.group === ''), accept, () => coreVersions(all, serverAddress));

@@ -7,7 +7,7 @@ import type { Log } from '../../shared/log.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { User } from '../registry/types.ts';
 import { sendError, statusOf } from './answer.ts';
-import { Authenticator, type TokenAuthenticator } from './authenticate.ts';
+import { Authenticator, type NodeAuthenticator, type TokenAuthenticator } from './authenticate.ts';
 import { accessOf, refusal, type Authorizer } from './authorize.ts';
 import type { ResourceOptions } from './call.ts';
 import { answerDocuments, Documents } from './documents.ts';
@@ -61,6 +61,8 @@ export interface ApiServerOptions {
   readonly version: Version;
   readonly authorizer: Authorizer;
   readonly tokens?: TokenAuthenticator;
+  /** Says which nodes' certificates are good; without it, all that are in time. */
+  readonly nodeAuthenticator?: NodeAuthenticator;
   readonly podLogs?: PodLogs;
   readonly subresources?: readonly SubresourceHandler[];
   readonly routes?: readonly Route[];
@@ -118,7 +120,7 @@ class Apiserver implements ApiServer {
     this.#watches = new Watches({ registry, clock, random });
     this.#resources = { registry, clock, watches: this.#watches, podLogs: options.podLogs, subresources: options.subresources ?? [] };
     this.#kinds = new KindIndex(registry.kinds);
-    this.#authenticator = new Authenticator(options.tokens);
+    this.#authenticator = new Authenticator({ tokens: options.tokens, nodes: options.nodeAuthenticator, ca: options.tls?.ca, now: () => clock.now() });
     this.#documents = new Documents(registry.kinds, options.advertise, options.version);
     this.#server = this.#create();
   }

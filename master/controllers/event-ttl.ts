@@ -23,7 +23,8 @@ export function eventTtl(): Controller {
         minuteOf.delete(key);
         if (type === 'DELETED') return [];
         const event = object as { lastTimestamp?: string; metadata: { creationTimestamp?: string } };
-        const writtenMs = Date.parse(event.lastTimestamp ?? event.metadata.creationTimestamp ?? '') || clock.now();
+        // What a node was long in telling counts from when it came; no clock of a node keeps an event for ever.
+        const writtenMs = Math.min(clock.now(), Math.max(Date.parse(event.lastTimestamp ?? '') || 0, Date.parse(event.metadata.creationTimestamp ?? '') || 0) || clock.now());
         const minute = String(Math.ceil((writtenMs + (settings.eventTtlMs ?? defaultTtlMs)) / minuteMs));
         minuteOf.set(key, minute);
         const keys = due.get(minute);

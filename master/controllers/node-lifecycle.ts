@@ -113,6 +113,11 @@ async function taint(node: Node, evicting: boolean, { registry, clock }: Context
   }, { preconditions: { uid: node.metadata.uid ?? '' } }));
 }
 
+function lost(registry: Context['registry'], name: string): boolean {
+  const node = registry.find(nodes, '', name);
+  return node !== undefined && readyCondition(node)?.status === 'Unknown';
+}
+
 async function orGone(node: Node, write: Promise<{ readonly object: Node }>): Promise<Node> {
   try {
     return (await write).object;
@@ -122,14 +127,17 @@ async function orGone(node: Node, write: Promise<{ readonly object: Node }>): Pr
   }
 }
 
-/** Services send nobody to a pod that cannot be seen. Its agent reports it anew when it is back. */
+/**
+ * Services send nobody to a pod that cannot be seen. Its agent reports it anew when it is back: first its node, then
+ * its pods; so what is written here after the node's word would stand against a report that has come already.
+ */
 async function markPodsNotReady(node: string, { registry, recorder, indexes, clock }: Context): Promise<void> {
   for (const pod of indexes.podsOnNode(node)) {
     if (!isReady(pod)) continue;
     recorder.event(pod, 'Warning', 'NodeNotReady', 'Node is not ready', component);
-    await registry.modify(pods, pod.metadata.namespace ?? '', pod.metadata.name ?? '', (current) => ({
+    await registry.modify(pods, pod.metadata.namespace ?? '', pod.metadata.name ?? '', (current) => (lost(registry, node) ? {
       ...current, status: { ...current.status, conditions: (current.status.conditions ?? []).map((condition) =>
         (condition.type === 'Ready' && condition.status !== 'False' ? { ...condition, status: 'False', lastTransitionTime: toTime(clock.now()) } : condition)) },
-    }), { subresource: 'status', preconditions: { uid: pod.metadata.uid ?? '' } }).catch((error: unknown) => { if (!isNotFound(error)) throw error; });
+    } : undefined), { subresource: 'status', preconditions: { uid: pod.metadata.uid ?? '' } }).catch((error: unknown) => { if (!isNotFound(error)) throw error; });
   }
 }

@@ -1,7 +1,7 @@
 import { createPublicKey, verify } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import * as v from 'valibot';
-import { caPath, enrolPath, proofText, type EnrolAnswer, type EnrolRequest } from '../../shared/enrolment.ts';
+import { caPath, enrolPath, proofText, renewalText, type EnrolAnswer, type EnrolRequest } from '../../shared/enrolment.ts';
 import type { Log } from '../../shared/log.ts';
 import { badRequest, internalError, methodNotSupported, StatusError, tooLarge, unauthorized } from '../../shared/status.ts';
 
@@ -15,6 +15,8 @@ export interface Enroller {
    *   what the agent's user reads
    */
   enrol(request: EnrolRequest): Promise<EnrolAnswer>;
+  /** A certificate for another key of a node that is in; the session that asks has proved both. Without it there is no renewal. */
+  renew?(nodeName: string, publicKey: string): Promise<EnrolAnswer>;
 }
 
 const text = (max: number) => v.pipe(v.string(), v.minLength(1), v.maxLength(max));
@@ -61,15 +63,23 @@ async function readBody(req: IncomingMessage): Promise<EnrolRequest> {
   }
   const result = v.safeParse(Body, body);
   if (!result.success) throw badRequest(`enrolment request: ${v.getDotPath(result.issues[0]) ?? 'body'}: ${result.issues[0].message}`);
-  if (!isProven(result.output)) throw unauthorized('the enrolment request is not signed by the key in it');
+  const { token, nodeName, publicKey, proof } = result.output;
+  if (!isProven(publicKey, proofText(token, nodeName), proof)) throw unauthorized('the enrolment request is not signed by the key in it');
   return result.output;
 }
 
+/** Renews a node's certificate; the node itself is known from its session. @throws StatusError 401, 404; Error when there is no renewal */
+export async function renewCertificate(enroller: Enroller, nodeName: string, { publicKey, proof }: { publicKey: string; proof: string }): Promise<EnrolAnswer> {
+  if (!enroller.renew) throw new Error('this master renews no certificates');
+  if (!isProven(publicKey, renewalText(nodeName), proof)) throw unauthorized('the renewal is not signed by the key in it');
+  return enroller.renew(nodeName, publicKey);
+}
+
 /** Whether the sender has the private key of the P-256 key that it wants certified. */
-function isProven({ token, nodeName, publicKey, proof }: EnrolRequest): boolean {
+function isProven(publicKey: string, signed: string, proof: string): boolean {
   try {
     const key = createPublicKey(publicKey);
-    return key.asymmetricKeyDetails?.namedCurve === 'prime256v1' && verify('sha256', Buffer.from(proofText(token, nodeName)), key, Buffer.from(proof, 'base64'));
+    return key.asymmetricKeyDetails?.namedCurve === 'prime256v1' && verify('sha256', Buffer.from(signed), key, Buffer.from(proof, 'base64'));
   } catch {
     return false;
   }

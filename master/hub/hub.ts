@@ -11,7 +11,7 @@ import { fromWebSocket, type FrameSocket } from '../../shared/socket.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { KindChange, User } from '../registry/types.ts';
 import { Assignments } from './assignments.ts';
-import { answerEnrolment, type Enroller } from './enrolment.ts';
+import { answerEnrolment, renewCertificate, type Enroller } from './enrolment.ts';
 import { writeEvents } from './event-reports.ts';
 import { Gate } from './gate.ts';
 import { renewLeases } from './leases.ts';
@@ -26,6 +26,8 @@ export interface HubOptions {
   readonly log: Log;
   readonly enroller: Enroller;
   readonly masterVersion: string;
+  /** Whether a node belongs to the cluster. One that does not (any more) has no session and writes nothing; without it, any node does. */
+  readonly admits?: (node: string) => boolean;
   /** What welcome tells a node; asked again when its Node object changes. */
   readonly settings: (node: string) => ClusterSettings;
   /** Silence after which a node counts as lost. Default 40 s. */
@@ -68,7 +70,11 @@ export class Hub {
     const writing = new Gate(256);
     this.#reports = {
       status: (node, pods) => writePodReports({ registry, log, writing }, node, pods),
-      node: (node, object) => writing.run(() => writeNode(registry, log, node, object)),
+      node: (node, object) => writing.run(async () => {
+        // Writing would make the Node again.
+        if (options.admits?.(node) === false) throw new Error(`node "${node}" was deleted`);
+        await writeNode(registry, log, node, object);
+      }),
       events: (node, reports) => writing.run(() => writeEvents(registry, log, node, reports)),
     };
   }
@@ -117,6 +123,8 @@ export class Hub {
     const session = new Session({
       node, socket, clock, log, assignments, masterVersion, heartbeatMs, leaseMs: this.#graceMs, sending: this.#sending, reports: this.#reports,
       settings: () => settings(node),
+      admitted: () => this.#options.admits?.(node) ?? true,
+      ...(this.#options.enroller.renew ? { renew: (request) => renewCertificate(this.#options.enroller, node, request) } : {}),
       lacksReports: () => lacksReports(this.#options.registry.find(nodes, '', node)),
     });
     const done = session.run(older?.done ?? Promise.resolve()).finally(() => this.#ended(node, session));
@@ -176,7 +184,10 @@ export class Hub {
 
   #nodeChanged(change: KindChange): void {
     const session = this.#sessions.get(change.name)?.session;
-    if (change.type === 'DELETED') this.#lastSeen.delete(change.name);
+    if (change.type === 'DELETED') {
+      this.#lastSeen.delete(change.name);
+      if (this.#options.admits) return session?.revoke();
+    }
     session?.refreshSettings();
     if (change.type === 'DELETED' || lacksReports(change.object as Node)) session?.askForReports();
   }

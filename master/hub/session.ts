@@ -2,6 +2,7 @@ import type { ByteStream } from '../../shared/byte-stream.ts';
 import { StreamReset } from '../../shared/byte-stream.ts';
 import { Channel } from '../../shared/channel.ts';
 import type { Clock } from '../../shared/clock.ts';
+import type { EnrolAnswer } from '../../shared/enrolment.ts';
 import type { Log } from '../../shared/log.ts';
 import { decodeMessage, encodeMessage, isControl, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload, type StreamRequest } from '../../shared/protocol.ts';
 import type { FrameSocket } from '../../shared/socket.ts';
@@ -28,6 +29,10 @@ export interface SessionOptions {
   readonly heartbeatMs: number;
   readonly leaseMs: number;
   readonly settings: () => ClusterSettings;
+  /** Whether the node belongs to the cluster. Default: it does. */
+  readonly admitted?: () => boolean;
+  /** Makes a certificate for another key of the node; without it there is no renewal. */
+  readonly renew?: (request: Payload<'renew'>) => Promise<EnrolAnswer>;
   /** Whether the agent has to report everything anew although it thinks that the master knows. */
   readonly lacksReports: () => boolean;
   /** Limits how many agents are sent much at a time. */
@@ -47,6 +52,8 @@ const maxUnacknowledged = 32;
 const maxBufferedBytes = 256 * 1024;
 /** Reports waiting to be written, beyond which nothing more is read from the agent. */
 const maxReports = 8;
+/** Pause between two renewals of a certificate: signing is dear. */
+const renewPauseMs = 1000;
 /** Time in which an agent that was asked for its reports should have sent them. */
 const askPauseMs = 5000;
 
@@ -112,6 +119,7 @@ export class Session {
     this.#socket.listen({ frame: (bytes) => this.#frame(bytes), end: (why) => this.#end(why) });
     await this.#closed;
     await this.#work;
+    await this.#renewing;
   }
 
   /** Sends what changed: `own` of this node, `shared` frames for every session, which bring it to `revision`. */
@@ -163,6 +171,12 @@ export class Session {
     this.#end(reason, true);
   }
 
+  /** The node was deleted: it is out until it enrols again. */
+  revoke(): void {
+    this.#options.log.info('node was deleted; its session is over', { node: this.node });
+    this.bye(`node "${this.node}" was deleted from the cluster`, false);
+  }
+
   /** Drops a connection that nothing was heard of for too long. */
   drop(why: string): void {
     this.#end(why);
@@ -181,6 +195,7 @@ export class Session {
     node: ({ seq, node }) => this.#take('nodeAck', seq, () => this.#options.reports.node(this.node, node)),
     events: ({ seq, events }) => this.#take('eventsAck', seq, () => this.#options.reports.events(this.node, events)),
     heartbeat: () => this.#control('heartbeatAck', {}),
+    renew: (request) => this.#renew(request),
   };
 
   #frame(bytes: Uint8Array): void {
@@ -202,6 +217,7 @@ export class Session {
   #greet(hello: Payload<'hello'>): void {
     const { assignments } = this.#options;
     if (hello.node !== this.node) return this.bye(`node ${JSON.stringify(hello.node)} came with the certificate of ${JSON.stringify(this.node)}`, false);
+    if (this.#options.admitted?.() === false) return this.revoke();
     if (hello.protocol !== protocolVersion) return this.bye(`the agent speaks protocol ${hello.protocol}, this master ${protocolVersion}`, false);
     if (assignments.revision === 0) return this.bye('the cluster is not set up yet', true);
     if (hello.epoch === assignments.epoch && hello.revision > assignments.revision) {
@@ -211,6 +227,7 @@ export class Session {
     this.#sendWelcome();
     const kept = hello.revision === assignments.revision && hello.items !== undefined && hello.items !== assignments.expected(this.node);
     this.#sent = hello.epoch === assignments.epoch && !kept ? hello.revision : 0;
+    if (this.#sent === assignments.revision) this.#nothingNew();
     this.#catchUp();
     if (hello.epoch !== assignments.epoch || this.#options.lacksReports()) this.askForReports();
   }
@@ -220,7 +237,7 @@ export class Session {
     const settings = this.#options.settings();
     if (JSON.stringify(settings) === this.#settings) return;
     this.#settings = JSON.stringify(settings);
-    this.#control('welcome', { protocol: protocolVersion, masterVersion, epoch: assignments.epoch, nowMs: clock.now(), heartbeatMs, leaseMs, ...settings });
+    this.#control('welcome', { protocol: protocolVersion, masterVersion, epoch: assignments.epoch, nowMs: clock.now(), heartbeatMs, leaseMs, ...(this.#options.renew ? { renews: true } : {}), ...settings });
   }
 
   #acked({ epoch, revision, items }: Payload<'ack'>): void {
@@ -235,6 +252,12 @@ export class Session {
       this.#behind = true;
     }
     if (this.#behind) this.#catchUp();
+  }
+
+  /** Tells an agent that it knows all there is, which it must not think before: pods that it stopped may be another's now. */
+  #nothingNew(): void {
+    const { epoch, revision } = this.#options.assignments;
+    for (const frame of syncFrames({ epoch, from: revision, revision, removed: [], more: false }, [])) this.#send(frame);
   }
 
   /** Brings an agent that missed something up to date, unless that is under way. */
@@ -294,6 +317,20 @@ export class Session {
       }
       if (this.#reports-- === maxReports) this.#socket.resume();
     });
+  }
+
+  /** Answers one renewal at a time. */
+  #renew(request: Payload<'renew'>): void {
+    const { renew, clock, log } = this.#options;
+    if (!renew || this.#renewing) throw new ProtocolError(renew ? 'renew while another is under way' : 'this master renews no certificates');
+    if (clock.monotonic() - this.#renewedMs < renewPauseMs) return this.#control('notRenewed', { reason: 'too soon after another' });
+    this.#renewedMs = clock.monotonic();
+    this.#renewing = renew(request)
+      .then((answer) => this.#control('certificate', answer), (error: unknown) => {
+        log.warn('a certificate could not be renewed', { node: this.node, error });
+        this.#control('notRenewed', { reason: (error as Error).message.slice(0, 1024) });
+      })
+      .finally(() => { this.#renewing = undefined; });
   }
 
   #control<N extends MessageName>(name: N, payload: Payload<N>): void {

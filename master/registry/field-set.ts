@@ -127,9 +127,9 @@ export const memberElement = (value: unknown): string => `v:${JSON.stringify(val
  * has them, which is what an update adds.
  */
 export function fieldSetOf(node: Node | undefined, value: unknown, into = new FieldSet(), containers = false): FieldSet {
-  const kind = ownership(node, value);
-  if (containers) into.member = true;
-  switch (kind) {
+  // An empty list is a field of its own, as an empty object is.
+  if (containers || (Array.isArray(value) && value.length === 0)) into.member = true;
+  switch (ownership(node, value)) {
     case 'leaf': into.member = true; break;
     case 'fields': {
       const fields = Object.entries(value as object);

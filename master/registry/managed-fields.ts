@@ -2,6 +2,7 @@ import type { Kind } from '../../shared/kind.ts';
 import type { KubeObject, ManagedFieldsEntry } from '../../shared/meta.ts';
 import { nodeOf, type Node } from '../../shared/schema.ts';
 import { toTime } from '../../shared/time.ts';
+import { createdFields, unownedMetadata } from './created-fields.ts';
 import { difference, FieldSet, fieldSetOf, intersection, step, union } from './field-set.ts';
 import type { WriteOptions } from './types.ts';
 
@@ -17,8 +18,7 @@ const maxUpdateManagers = 10;
 /** Fields that nobody owns (apiserver's `stripMeta`). */
 const unowned: readonly (readonly string[])[] = [
   ['f:apiVersion'], ['f:kind'], ['f:metadata'],
-  ...['name', 'namespace', 'creationTimestamp', 'selfLink', 'uid', 'generation', 'managedFields', 'resourceVersion', 'deletionTimestamp', 'deletionGracePeriodSeconds', 'generateName']
-    .map((field) => ['f:metadata', `f:${field}`]),
+  ...[...unownedMetadata].map((field) => ['f:metadata', `f:${field}`]),
 ];
 
 /**
@@ -90,13 +90,20 @@ export function trackFields(kind: Kind, old: KubeObject | undefined, object: Kub
     return;
   }
   const reset = given !== undefined && (given.length === 0 || (given.length === 1 && Object.keys(given[0]!).length === 0));
+  if (!old && (reset || !given)) return storeCreator(kind, object, options, nowMs);
   const base = reset ? [] : parseManagers(given ? object : old ?? object);
   storeManagers(object, withUpdate(kind, base, old, object, options, nowMs));
 }
 
+/** A new object has one manager, who owns all of it. */
+function storeCreator(kind: Kind, object: KubeObject, options: WriteOptions, nowMs: number): void {
+  const fieldsV1 = createdFields(kind, object, options.subresource);
+  if (Object.keys(fieldsV1).length > 0) object.metadata.managedFields = [{ ...updateEntry(kind, options, toTime(nowMs)), fieldsType: 'FieldsV1', fieldsV1 }];
+  else delete object.metadata.managedFields;
+}
+
 function withUpdate(kind: Kind, managers: readonly Manager[], old: KubeObject | undefined, object: KubeObject, options: WriteOptions, nowMs: number): Manager[] {
   const now = ownedFields(kind, object, true);
-  if (!old && managers.length === 0) return [{ entry: updateEntry(kind, options, toTime(nowMs)), fields: createdFields(kind, now, options.subresource) }];
   const before = old ? ownedFields(kind, old, true) : new FieldSet();
   const common = intersection(now, before);
   const taken = union(difference(now, before), old ? changedFields(kind, old, object, common) : new FieldSet());
@@ -116,27 +123,6 @@ const updateEntry = (kind: Kind, options: WriteOptions, time: string): Manager['
   manager: options.fieldManager ?? '', operation: 'Update', apiVersion: kind.apiVersion, time,
   ...(options.subresource ? { subresource: options.subresource } : {}),
 });
-
-/**
- * What a creation owns of all fields that there are: not the parts (metadata, spec) and the lists that they must have,
- * which Go's empty object has already. Changes `fields`.
- */
-function createdFields(kind: Kind, fields: FieldSet, subresource: string | undefined): FieldSet {
-  keepOtherPart(kind, fields, subresource);
-  for (const [name, part] of nodeOf(kind.schema).fields) {
-    const owned = part.type === 'object' ? fields.children.get(`f:${name}`) : undefined;
-    if (!owned) continue;
-    owned.member = false;
-    for (const [element, child] of owned.children) if (isGivenList(part, element)) child.member = false;
-    if (owned.empty) fields.delete(`f:${name}`);
-  }
-  return fields;
-}
-
-function isGivenList(part: Node, element: string): boolean {
-  const field = part.fields.get(element.slice(2));
-  return field !== undefined && field.required && field.type === 'array';
-}
 
 /** A write of the object does not own its status, a write of the status nothing else (`GetResetFields` in Kubernetes). Changes `fields`. */
 export function keepOtherPart(kind: Kind, fields: FieldSet, subresource: string | undefined): void {

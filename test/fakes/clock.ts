@@ -3,6 +3,7 @@ import type { Clock } from '../../shared/clock.ts';
 /** A clock that stands still until it is moved. Timers run in the order in which they are due. */
 export class FakeClock implements Clock {
   #now: number;
+  #set = 0;
   readonly #timers = new Set<{ atMs: number; run: () => void }>();
 
   constructor(nowMs = Date.parse('2026-01-02T03:04:05Z')) {
@@ -10,7 +11,7 @@ export class FakeClock implements Clock {
   }
 
   now(): number {
-    return this.#now;
+    return this.#now + this.#set;
   }
 
   monotonic(): number {
@@ -21,6 +22,11 @@ export class FakeClock implements Clock {
     const timer = { atMs: this.#now + Math.max(0, ms), run };
     this.#timers.add(timer);
     return () => { this.#timers.delete(timer); };
+  }
+
+  /** Somebody sets the machine's clock: what it shows jumps by `ms`, and no time goes by. */
+  jump(ms: number): void {
+    this.#set += ms;
   }
 
   /** Moves on by `ms`, running what falls due on the way. */

@@ -4,6 +4,7 @@ import type { FrameSocket, SocketListener } from '../../shared/socket.ts';
 /** Simulated time: moves from timer to timer when told to, and lets everything else run in between. */
 export class SimulatedClock implements Clock {
   #now: number;
+  #set = 0;
   #serial = 0;
   readonly #timers = new Map<number, { readonly atMs: number; readonly run: () => void }>();
 
@@ -12,7 +13,7 @@ export class SimulatedClock implements Clock {
   }
 
   now(): number {
-    return Math.floor(this.#now);
+    return Math.floor(this.#now + this.#set);
   }
 
   monotonic(): number {
@@ -23,6 +24,11 @@ export class SimulatedClock implements Clock {
     const id = this.#serial++;
     this.#timers.set(id, { atMs: this.#now + Math.max(0, ms), run });
     return () => { this.#timers.delete(id); };
+  }
+
+  /** Somebody sets the machine's clock: what it shows jumps by `ms`, and no time goes by. */
+  jump(ms: number): void {
+    this.#set += ms;
   }
 
   /** Lets `ms` go by, or stops when `until` holds. Resolves to whether it does. */

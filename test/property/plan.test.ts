@@ -51,7 +51,7 @@ class World {
       images: new Images({ runtime: this.runtime, clock: this.clock, log: silentLog }),
       volumes: new Volumes({ root, sources: { ...nowhere, field: () => '', resource: () => '' } }),
       loadPause: async () => {}, node: () => ({ name: 'n', ips: ['192.0.2.1'], cpus: 2, memoryBytes: 2 ** 32 }), oomFloor: () => 0,
-      dns: () => undefined, references: () => nowhere, services: () => [],
+      dns: () => undefined, references: () => nowhere, services: () => [], outage: { ms: undefined, keep: () => {} },
     };
     this.pod = this.#randomPod(seed);
     this.state = new PodState(this.context, this.pod, () => {});
@@ -90,7 +90,7 @@ class World {
   plan(): Plan {
     const { state } = this;
     return plan({
-      pod: this.pod, views: [...state.views.values()], now: this.clock.now(), ending: this.ending, volumes: state.volumes, images: new Set(state.images.keys()),
+      pod: this.pod, views: [...state.views.values()], now: this.clock.monotonic(), ending: this.ending, volumes: state.volumes, images: new Set(state.images.keys()),
       heldUntil: state.heldUntil, stopping: state.stopping, replacing: state.replacing, probes: new Map(), restartCounts: new Map(),
     });
   }
@@ -118,7 +118,7 @@ class World {
       for (const { id } of inits) this.runtime.end(id, 0);
       if (made.steps.length === 0 && inits.length === 0) {
         if (made.wakeAtMs === Infinity) return rounds;
-        this.clock.advance(made.wakeAtMs - this.clock.now());
+        this.clock.advance(made.wakeAtMs - this.clock.monotonic());
       }
     }
     throw new Error(`does not settle: ${JSON.stringify({ plan: this.plan(), containers: this.containers.map((c) => [c.name, c.state, c.exitCode]) })}`);
@@ -173,7 +173,7 @@ for (const faultShare of [0, 0.15]) {
       }
       world.faultShare = 0;
       await world.settle();
-      const now = world.clock.now();
+      const now = world.clock.monotonic();
       const views = [...world.state.views.values()];
       if (finished({ pod: world.pod, views, now, replacing: new Set() })) {
         assert.not.ok(sandboxOf(views), `seed ${seed}: a finished pod has no sandbox`);

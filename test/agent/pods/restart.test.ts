@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { afterEnd } from '../../../agent/pods/restart.ts';
 
 const test = suite('restart');
-const ended = { exitCode: 1, createdMs: 0, finishedMs: 5000, backoffMs: 0 };
+const ended = { exitCode: 1, createdMs: 0, finishedMs: 5000, endedMs: 5000, backoffMs: 0 };
 
 test('policies', () => {
   assert.is(afterEnd(ended, 'Never', 9000).kind, 'done');
@@ -29,8 +29,11 @@ test('forgotten after ten good minutes', () => {
   assert.equal(afterEnd({ ...ended, backoffMs: 300_000, finishedMs: 600_001 }, 'Always', 600_001), { kind: 'start', backoffMs: 10_000 });
 });
 
-test('a clock set back does not hold a container for longer', () => {
-  assert.equal(afterEnd({ ...ended, backoffMs: 10_000, finishedMs: 500_000 }, 'Always', 1000), { kind: 'wait', untilMs: 11_000, backoffMs: 10_000 });
+test('a clock that is set neither holds a container back nor lets it loose', () => {
+  for (const finishedMs of [-86_400_000, 86_405_000]) {
+    assert.equal(afterEnd({ ...ended, backoffMs: 10_000, finishedMs: Math.min(finishedMs, 500_000) }, 'Always', 5000), { kind: 'wait', untilMs: 15_000, backoffMs: 10_000 });
+    assert.is(afterEnd({ ...ended, backoffMs: 10_000, finishedMs: Math.min(finishedMs, 500_000) }, 'Always', 15_000).kind, 'start');
+  }
 });
 
 test.run();

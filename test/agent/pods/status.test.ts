@@ -8,7 +8,7 @@ import { at, created, exited, sandbox, view } from './views.ts';
 const test = suite('status');
 const of = (restartPolicy: string, more: object = {}) => podOf('p', { restartPolicy, containers: [{ name: 'a', image: 'a:1' }], ...more });
 const input = (more: Partial<StatusInput>): StatusInput => ({
-  pod: of('Always'), views: [], now: at + 2000, hostIPs: ['192.0.2.1'], waiting: new Map(), probes: new Map(), replacing: new Set(), failure: undefined, ending: false, previous: undefined, ...more,
+  pod: of('Always'), views: [], now: at + 2000, monotonicMs: at + 2000, hostIPs: ['192.0.2.1'], waiting: new Map(), probes: new Map(), replacing: new Set(), failure: undefined, ending: false, previous: undefined, ...more,
 });
 const phase = (more: Partial<StatusInput>) => podStatus(input(more)).phase;
 const a = (more: Partial<StatusInput>) => podStatus(input(more)).containerStatuses![0]!;

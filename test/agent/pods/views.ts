@@ -6,8 +6,8 @@ import type { ContainerView } from '../../../agent/pods/view.ts';
 export const at = Date.parse('2026-01-02T03:04:05Z');
 
 const blank: ContainerView = {
-  id: '', name: '', state: 'running', cannotRun: false, attempt: 0, hash: '', backoffMs: 0, sandboxId: 'box', image: 'a:1', imageId: 'sha256:1',
-  createdMs: at, startedMs: at, finishedMs: 0, exitCode: 0, oomKilled: false, ips: [], messageFile: undefined, message: '',
+  id: '', name: '', state: 'running', cannotRun: false, attempt: 0, hash: '', backoffMs: 0, sandboxId: 'box', sandboxStartMs: 0, image: 'a:1', imageId: 'sha256:1',
+  createdMs: at, startedMs: at, finishedMs: 0, endedMs: 0, exitCode: 0, oomKilled: false, ips: [], messageFile: undefined, message: '',
 };
 
 /** A container of image `a:1`, running since {@link at} unless said otherwise. */
@@ -15,7 +15,7 @@ export const view = (name: string, more: Partial<ContainerView> = {}): Container
   ({ ...blank, id: `${name}-${more.attempt ?? 0}`, name, hash: containerHash({ name, image: 'a:1' }), ...more });
 
 export const exited = (name: string, exitCode: number, more: Partial<ContainerView> = {}): ContainerView =>
-  view(name, { state: 'exited', exitCode, finishedMs: at + 1000, ...more });
+  view(name, { state: 'exited', exitCode, finishedMs: at + 1000, endedMs: more.finishedMs ?? at + 1000, ...more });
 
 export const created = (name: string, more: Partial<ContainerView> = {}): ContainerView => view(name, { state: 'created', startedMs: 0, imageId: '', ...more });
 

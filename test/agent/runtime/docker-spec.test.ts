@@ -8,7 +8,7 @@ const test = suite('docker-spec');
 const host = (container: object, spec: object = {}, imageUser = '') => {
   const pod = podOf('p', { containers: [{ name: 'a', image: 'a:1', ...container }], ...spec });
   return containerOptions({
-    pod, container: pod.spec.containers[0]!, owner: 'o', attempt: 2, backoffMs: 10_000, sandboxId: 'box', image: 'sha256:1', imageUser, env: ['A=b'],
+    pod, container: pod.spec.containers[0]!, owner: 'o', attempt: 2, backoffMs: 10_000, sandboxId: 'box', sandboxStartMs: 0, image: 'sha256:1', imageUser, env: ['A=b'],
     command: undefined, args: ['x'], mounts: [], messageFile: '/m', nodeMemoryBytes: 2 ** 30, oomFloor: -1000,
   });
 };

@@ -1,0 +1,2 @@
+import './v8.mjs';
+import '../main.ts';

@@ -1,0 +1,17 @@
+import type { ByteStream } from '../../shared/byte-stream.ts';
+import type { StreamRequest } from '../../shared/protocol.ts';
+import type { LogsOptions } from './logs.ts';
+import type { PortForwardOptions } from './port-forward.ts';
+import type { ProcessOptions } from './process.ts';
+
+export interface StreamOptions extends LogsOptions, ProcessOptions, PortForwardOptions {}
+
+/** Serves a stream that the master asks for. What it takes is loaded when it is first asked for: most nodes never are. */
+export async function* openStream(request: StreamRequest, stream: ByteStream, options: StreamOptions, signal: AbortSignal): AsyncIterable<Uint8Array> {
+  switch (request.type) {
+    case 'logs': return yield* (await import('./logs.ts')).logs(request, options, signal);
+    case 'exec': return yield* (await import('./exec.ts')).exec(request, stream, options, signal);
+    case 'attach': return yield* (await import('./attach.ts')).attach(request, stream, options, signal);
+    case 'portForward': return yield* (await import('./port-forward.ts')).portForward(request, stream, options, signal);
+  }
+}

@@ -1,0 +1,65 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import type { ByteStream } from '../../shared/byte-stream.ts';
+import { pacedWrite } from '../../shared/paced-write.ts';
+import type { StreamRequest } from '../../shared/protocol.ts';
+import { notFound, StatusError } from '../../shared/status.ts';
+
+export type PortForwardRequest = Extract<StreamRequest, { type: 'portForward' }>;
+
+export interface PortForwardOptions {
+  /** Where the pod's ports are: its address, or the node's own for a pod of the host's network; `''` while it has none; undefined when it is not here. */
+  readonly address: (request: { readonly namespace: string; readonly pod: string; readonly uid: string }) => string | undefined;
+}
+
+/** A pod on this machine answers or refuses at once. */
+const connectMs = 10_000;
+
+/**
+ * One TCP connection to a port of a pod: yields what the pod sends, while it sends the pod what comes from `stream`;
+ * either direction ends by itself.
+ * @throws StatusError when the port cannot be reached
+ */
+export async function* portForward(request: PortForwardRequest, stream: ByteStream, options: PortForwardOptions, signal: AbortSignal): AsyncIterable<Uint8Array> {
+  const socket = await open(request, options, signal);
+  const stop = (): void => { socket.destroy(); };
+  if (signal.aborted) return stop();
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    const fed = feed(stream, socket);
+    // Not destroyed at its end: the other direction may go on.
+    for await (const chunk of socket.iterator({ destroyOnReturn: false })) yield chunk as Uint8Array;
+    stream.end();
+    await fed;
+  } finally {
+    signal.removeEventListener('abort', stop);
+    stop();
+  }
+}
+
+async function open({ namespace, pod, uid, port }: PortForwardRequest, options: PortForwardOptions, signal: AbortSignal): Promise<Socket> {
+  const host = options.address({ namespace, pod, uid });
+  if (host === undefined) throw notFound({ group: '', plural: 'pods', kind: 'Pod' }, pod);
+  if (host === '') throw new StatusError(500, '', `pod not running: ${pod}`);
+  const socket = connect({ host, port, allowHalfOpen: true, noDelay: true });
+  try {
+    await once(socket, 'connect', { signal: AbortSignal.any([signal, AbortSignal.timeout(connectMs)]) });
+    // What fails from now on is the end of the bytes.
+    socket.on('error', () => socket.destroy());
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    const { code } = error as NodeJS.ErrnoException;
+    throw new StatusError(502, '', `dial tcp4 ${host}:${port}: ${code === 'ECONNREFUSED' ? 'connect: connection refused' : (error as Error).message}`);
+  }
+}
+
+/** Never rejects. */
+async function feed(stream: ByteStream, socket: Socket): Promise<void> {
+  try {
+    for (let chunk = await stream.read(); chunk; chunk = await stream.read()) await pacedWrite(socket, chunk);
+    socket.end();
+  } catch {
+    socket.destroy();
+  }
+}
