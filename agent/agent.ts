@@ -1,25 +1,34 @@
 import { mkdir } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import type { Clock } from '../shared/clock.ts';
 import type { Log } from '../shared/log.ts';
 import type { Payload } from '../shared/protocol.ts';
 import { Scope } from '../shared/scope.ts';
+import { stopSecondsOf } from '../shared/unreachable.ts';
 import { kubernetesVersion, version } from '../shared/version.ts';
 import type { AgentConfig } from './config.ts';
+import { Credentials } from './credentials.ts';
 import { enrol, type Identity } from './enrol.ts';
 import { createProxy, type Proxy } from './net/proxy.ts';
-import { planRoutes, type Listener } from './net/routes.ts';
+import { listenerKey, planRoutes, type Listener } from './net/routes.ts';
 import { createServiceRange, type ServiceRange } from './net/service-range.ts';
 import { chooseTcpEngine } from './net/tcp.ts';
+import { readJoinToken, removeJoinToken } from './join-token.ts';
 import { machineFacts } from './node-facts.ts';
 import { NodeReporter } from './node.ts';
+import type { NodeParts } from './ops/collect.ts';
+import { serveStatus } from './ops/status-socket.ts';
 import { EventLog } from './pods/events.ts';
 import { PodManager } from './pods/manager.ts';
 import { pauseImageName, pauseImageTar, type PauseArch } from './runtime/pause-image.ts';
 import { DockerRuntime } from './runtime/docker.ts';
-import { connector } from './session/connect.ts';
+import { masterLookup } from './session/addresses.ts';
+import { LinkStatus } from './session/link-status.ts';
+import { Outage } from './session/outage.ts';
 import { Session } from './session.ts';
+import { StateHealth } from './state/health.ts';
 import { Journal } from './state/journal.ts';
 import type { State } from './state/state.ts';
 import { openStream } from './streams/open.ts';
@@ -37,6 +46,9 @@ const ClusterSettings = v.object({ serviceCIDR: v.string() });
 type ClusterSettings = v.InferOutput<typeof ClusterSettings>;
 const clusterNote = 'cluster';
 
+const MasterAddress = v.object({ name: v.string(), address: v.string() });
+const addressNote = 'master-address';
+
 const pauseArchs: Readonly<Record<string, PauseArch>> = { x64: 'amd64', arm64: 'arm64', arm: 'arm' };
 
 /**
@@ -44,19 +56,41 @@ const pauseArchs: Readonly<Record<string, PauseArch>> = { x64: 'amd64', arm64: '
  * Everything but the first enrolment works without a master.
  * @throws Error with a line for the user when the data directory, the token or the identity cannot be used
  */
-export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
-  const { config, clock, random, log } = options;
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
-  const state = await Journal.open({ directory: join(config.dataDir, 'state'), log: log.named('state') });
+export async function runAgent({ config: given, ...options }: AgentOptions, signal: AbortSignal): Promise<void> {
+  const { clock, random, log } = options;
+  await mkdir(given.dataDir, { recursive: true, mode: 0o700 });
+  const config = { ...given, token: given.token ?? await readJoinToken(given.dataDir) };
+  let node: Agent | undefined;
+  const health = new StateHealth({ clock, onChange: (why) => node?.stateTrouble(why) });
+  const state = await Journal.open({ directory: join(config.dataDir, 'state'), log: log.named('state'), onTrouble: health.note });
+  const link = new LinkStatus(clock);
+  const whole = new Scope(signal);
+  const sources = { config, clock, startedMs: clock.now(), state, link: () => link.view, parts: () => node?.parts, trouble: () => health.trouble };
+  whole.start((stop) => serveStatus({ dataDir: config.dataDir, log: log.named('status'), answer: async () => (await import('./ops/collect.ts')).collect(sources) }, stop));
   try {
+    link.enrolling();
     const identity = await enrol({
       directory: join(config.dataDir, 'identity'), server: config.master, token: config.token, nodeName: config.nodeName,
-      clock, random, log: log.named('enrol'),
+      clock, random, log: log.named('enrol'), onRetry: (failure) => link.enrolling(failure),
     }, signal);
-    if (identity) await new Agent(options, state, identity, (await machineFacts()).bootId).run(signal);
+    if (!identity) return;
+    const agent = node = new Agent({ ...options, config }, state, identity, (await machineFacts()).bootId, link);
+    if (health.trouble !== undefined) agent.stateTrouble(health.trouble);
+    const scope = new Scope(signal);
+    scope.start((stop) => health.run(() => state.flush(), stop));
+    scope.start((stop) => agent.run(stop));
+    await scope.wait();
   } finally {
+    whole.stop();
+    await whole.wait();
     await state.close();
   }
+}
+
+/** Whether a pod of this node is to be stopped after some time without a master. */
+function stopsSomething(state: State): boolean {
+  for (const item of state.items.values()) if (item.type === 'pod' && stopSecondsOf(item.object) !== undefined) return true;
+  return false;
 }
 
 class Agent {
@@ -67,11 +101,12 @@ class Agent {
   readonly #session: Session;
   readonly #events: EventLog;
   readonly #runtime: DockerRuntime;
+  readonly #outage: Outage;
   #proxy: Proxy | undefined;
   #range: { readonly cidr: string; readonly scope: Scope; readonly route: ServiceRange } | undefined;
   #scope: Scope | undefined;
 
-  constructor(options: AgentOptions, state: State, identity: Identity, bootId: string) {
+  constructor(options: AgentOptions, state: Journal, identity: Identity, bootId: string, link: LinkStatus) {
     const { config, clock, random, log } = options;
     this.#options = options;
     this.#state = state;
@@ -81,17 +116,26 @@ class Agent {
       runtime: this.#runtime, clock, log: log.named('node'), name: config.nodeName, ips: [config.nodeIP],
       kubeletVersion: kubernetesVersion.gitVersion, labels: config.nodeLabels, report: (node) => this.#session.setNode(node),
     });
+    this.#outage = new Outage({ state, clock, log: log.named('session'), matters: () => stopsSomething(state) });
     this.#pods = new PodManager({
       runtime: this.#runtime, state, clock, log: log.named('pods'), events: this.#events,
       root: join(config.dataDir, 'pods'), owner: config.dataDir,
       pause: { image: pauseImageName, archive: () => pauseImageTar(pauseArchs[process.arch] ?? 'amd64') },
       node: () => this.#node.facts(), cluster: () => undefined,
-      report: (report) => this.#session.report(report), engine: (up) => this.#node.engine(up),
+      report: (report) => this.#session.report(report), engine: (up) => this.#node.engine(up), outage: this.#outage,
+      mayRemove: () => !state.healed || this.#outage.ms === undefined,
+    });
+    const credentials = new Credentials({
+      identity, directory: join(config.dataDir, 'identity'), servers: (config.master ?? identity.server).split(','), token: config.token,
+      clock, random, log: log.named('credentials'),
+      connecting: { lookup: masterLookup({ last: (name) => this.#lastAddress(name) }), onReached: (name, address) => this.#reached(name, address), count: link.bytes },
     });
     this.#session = new Session({
       node: config.nodeName, agentVersion: version, bootId, state, clock, random, log: log.named('session'),
-      connect: connector({ server: config.master ?? identity.server, key: identity.key, certificate: identity.certificate, ca: identity.ca }),
-      onWelcome: (settings) => this.#welcome(settings),
+      connect: (signal) => credentials.connect(signal), renewal: credentials,
+      onWelcome: (settings) => { link.welcomed(); this.#welcome(settings); },
+      link,
+      onLink: (heardMs) => { this.#outage.link(heardMs); this.#pods.linkChanged(); },
       openStream: (request, streamSignal, stream) => openStream(request, stream, {
         runtime: this.#runtime, target: (wanted) => this.#pods.logTarget(wanted),
         running: (wanted) => this.#pods.runningContainer(wanted), address: (wanted) => this.#pods.address(wanted),
@@ -109,6 +153,7 @@ class Agent {
     if (known.success) await this.#serve(known.output);
     this.#route();
     const unsubscribe = this.#state.subscribe((keys) => { if (keys.some((key) => /^(service|endpoints)\//.test(key))) this.#route(); });
+    this.#outage.keep();
     log.info('started', { version, node: config.nodeName, dataDir: config.dataDir, revision: this.#state.held.revision });
     for (const part of [proxy, this.#node, this.#pods, this.#session]) scope.start((stop) => part.run(stop));
     try {
@@ -118,8 +163,36 @@ class Agent {
     }
   }
 
+  /** What `wherry agent status` tells beyond the link. */
+  get parts(): NodeParts {
+    const listeners = (this.#proxy?.listeners() ?? []).map(({ listener, state, error }) =>
+      ({ socket: listenerKey(listener), service: listener.service, state, backends: listener.backends.length, ...(error ? { lastError: error.message } : {}) }));
+    const range = this.#range;
+    return { pods: this.#pods.pods(), listeners, serviceRange: range && { cidr: range.cidr, local: range.route.holds }, unsent: this.#session.stats };
+  }
+
+  /** Where the master was last reached under a name, in case that DNS goes. */
+  #lastAddress(name: string): string | undefined {
+    const known = v.safeParse(MasterAddress, this.#state.notes.get(addressNote));
+    return known.success && known.output.name === name ? known.output.address : undefined;
+  }
+
+  #reached(name: string, address: string): void {
+    if (isIP(name) || this.#lastAddress(name) === address) return;
+    this.#state.note(addressNote, { name, address }).catch((error: unknown) => this.#options.log.warn('cannot keep the master\'s address', { error }));
+  }
+
+  /** The state cannot be written, and why; or (undefined) it can again. */
+  stateTrouble(why: string | undefined): void {
+    this.#node.trouble(why);
+    if (why === undefined) this.#nodeEvent('Normal', 'AgentStateWritable', 'The agent can write its state again');
+    else this.#nodeEvent('Warning', 'AgentStateNotWritable', `The agent cannot write its state and takes on nothing new: ${why}`);
+  }
+
   #welcome({ serviceCIDR }: Payload<'welcome'>): void {
     const settings: ClusterSettings = { serviceCIDR };
+    // Whatever it was for is done.
+    removeJoinToken(this.#options.config.dataDir).catch((error: unknown) => this.#options.log.warn('cannot remove the join token', { error }));
     void this.#serve(settings);
     if (JSON.stringify(this.#state.notes.get(clusterNote)) === JSON.stringify(settings)) return;
     this.#state.note(clusterNote, settings).catch((error: unknown) => this.#options.log.error('cannot keep the cluster settings', { error }));

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { networkInterfaces, hostname } from 'node:os';
 import { isIPv4 } from 'node:net';
 import { resolve } from 'node:path';
@@ -5,20 +6,34 @@ import * as v from 'valibot';
 
 const nodeName = v.pipe(v.string(), v.regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, 'must consist of lower case letters, digits, "-" and "."'), v.maxLength(253, 'must be at most 253 characters'));
 
-/** What `wherry agent` can be told, by flag name. */
-const Options = v.object({
-  master: v.exactOptional(v.pipe(v.string(), v.regex(/^(wss|https):\/\/[^/]+\/?$/, 'must be an address such as wss://master.example:6443'))),
-  token: v.exactOptional(v.string()),
+function isSocketName(text: string): boolean {
+  return /^(unix:\/\/\/|\/)/.test(text);
+}
+
+/** What a config file may hold, and a flag of the same name overrides. All are strings, as on the command line. */
+const settings = {
+  master: v.exactOptional(v.pipe(v.string(), v.check((text) => text.split(',').every((one) => /^(wss|https):\/\/[^/]+\/?$/.test(one.trim())), 'must be an address such as wss://master.example:6443, or several with commas'))),
   nodeName: v.exactOptional(nodeName),
   nodeIp: v.exactOptional(v.pipe(v.string(), v.check((text) => isIPv4(text), 'must be an IPv4 address'))),
   nodeLabels: v.exactOptional(v.string()),
-  dataDir: v.optional(v.string(), '/var/lib/wherry/agent'),
-  dockerHost: v.optional(v.pipe(v.string(), v.regex(/^(unix:\/\/\/|\/)/, 'must be a socket such as unix:///var/run/docker.sock')), process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock'),
-  logLevel: v.optional(v.picklist(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error'), 'info'),
-});
+  dataDir: v.exactOptional(v.pipe(v.string(), v.minLength(1, 'must be a directory'))),
+  dockerHost: v.exactOptional(v.pipe(v.string(), v.check(isSocketName, 'must be a socket such as unix:///var/run/docker.sock'))),
+  logLevel: v.exactOptional(v.picklist(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error')),
+};
+
+/** The agent's config file: JSON, every setting optional, nothing else in it. */
+const ConfigFile = v.strictObject(settings);
+export type ConfigFile = v.InferOutput<typeof ConfigFile>;
+
+/** What `wherry agent` can be told, by flag name. The token is no setting: it is good for one start only. */
+const Options = v.object({ ...settings, token: v.exactOptional(v.string()) });
+
+/** Where an installed agent's config file is. */
+export const configPath = '/etc/wherry/agent.json';
+export const defaultDataDir = '/var/lib/wherry/agent';
 
 export interface AgentConfig {
-  /** `https://host:port`; undefined when only what is already known on disk is to be run. */
+  /** `https://host:port`, several with commas; undefined when only what is already known on disk is to be run. */
   readonly master: string | undefined;
   /** Join token; needed once. */
   readonly token: string | undefined;
@@ -34,21 +49,62 @@ export interface AgentConfig {
 /** A flag says something that cannot be; the message is one line for the user. */
 export class ConfigError extends Error {}
 
-/** Checks command-line options (camel case, as cac gives them). @throws ConfigError */
-export function readAgentConfig(options: unknown): AgentConfig {
-  const result = v.safeParse(Options, options);
-  if (!result.success) {
-    const issue = result.issues[0];
-    const flag = String(v.getDotPath(issue) ?? '').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    throw new ConfigError(`--${flag}: ${issue.message}, not ${JSON.stringify(issue.input)}`);
-  }
-  const given = result.output;
+/**
+ * Checks command-line options (camel case, as cac gives them) over the settings of a config file.
+ * @throws ConfigError
+ */
+export function readAgentConfig(options: unknown, file: ConfigFile = {}): AgentConfig {
+  const given = { ...file, ...readOptions(options) };
+  const dockerHost = given.dockerHost ?? process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock';
+  if (!isSocketName(dockerHost)) throw new ConfigError(`$DOCKER_HOST must be a socket such as unix:///var/run/docker.sock, not ${JSON.stringify(dockerHost)}`);
   return {
-    master: given.master?.replace(/^wss:/, 'https:').replace(/\/$/, ''), token: given.token,
+    master: given.master?.split(',').map((one) => one.trim().replace(/^wss:/, 'https:').replace(/\/$/, '')).join(','), token: given.token,
     nodeName: given.nodeName ?? hostname().toLowerCase(), nodeIP: given.nodeIp ?? hostAddress(),
-    nodeLabels: readLabels(given.nodeLabels ?? ''), dataDir: resolve(given.dataDir),
-    dockerHost: given.dockerHost.startsWith('/') ? `unix://${given.dockerHost}` : given.dockerHost, logLevel: given.logLevel,
+    nodeLabels: readLabels(given.nodeLabels ?? ''), dataDir: resolve(given.dataDir ?? defaultDataDir),
+    dockerHost: dockerHost.startsWith('/') ? `unix://${dockerHost}` : dockerHost, logLevel: given.logLevel ?? 'info',
   };
+}
+
+/** What of command-line options are settings, checked. Others are left out. @throws ConfigError naming the flag */
+export function readOptions(options: unknown): ConfigFile & { readonly token?: string } {
+  const result = v.safeParse(Options, options);
+  if (result.success) return result.output;
+  const issue = result.issues[0];
+  const flag = String(v.getDotPath(issue) ?? '').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  throw new ConfigError(`--${flag}: ${issue.message}, not ${JSON.stringify(issue.input)}`);
+}
+
+/** Reads the text of a config file. @throws ConfigError naming `path` and the setting */
+export function readConfigText(text: string, path: string): ConfigFile {
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch (error) {
+    throw new ConfigError(`${path} is not JSON: ${(error as Error).message}`);
+  }
+  const result = v.safeParse(ConfigFile, document);
+  if (result.success) return result.output;
+  const issue = result.issues[0];
+  const setting = v.getDotPath(issue) ?? '';
+  if (setting in settings) throw new ConfigError(`${path}: ${setting} ${issue.message}, not ${JSON.stringify(issue.input)}`);
+  throw new ConfigError(setting ? `${path}: there is no setting ${JSON.stringify(setting)}; there are: ${Object.keys(settings).join(', ')}` : `${path} must hold a JSON object`);
+}
+
+/**
+ * The settings of a config file: of `given`, which must exist, or of {@link configPath}, which need not; none for
+ * `none`. @throws ConfigError
+ */
+export async function loadConfigFile(given: unknown): Promise<ConfigFile> {
+  if (given === 'none') return {};
+  const path = typeof given === 'string' ? given : configPath;
+  try {
+    return readConfigText(await readFile(path, 'utf8'), path);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    if (typeof given !== 'string' && (code === 'ENOENT' || code === 'EACCES')) return {};
+    throw new ConfigError(`--config: cannot read ${path}: ${message}`);
+  }
 }
 
 function readLabels(text: string): Record<string, string> {

@@ -4,8 +4,9 @@ import { systemClock } from '../shared/clock.ts';
 import { createLog } from '../shared/log.ts';
 import { version } from '../shared/version.ts';
 import { runAgent } from './agent.ts';
-import { ConfigError, readAgentConfig } from './config.ts';
+import { ConfigError, loadConfigFile, readAgentConfig } from './config.ts';
 import { EnrolError } from './enrol.ts';
+import { DockerRuntime } from './runtime/docker.ts';
 
 /** Aborts at the first SIGINT or SIGTERM; a second one ends the process at once. */
 function untilSignal(): AbortSignal {
@@ -16,25 +17,70 @@ function untilSignal(): AbortSignal {
   return abort.signal;
 }
 
-async function run(options: unknown): Promise<void> {
-  const config = readAgentConfig(options);
+async function run(options: Record<string, unknown>): Promise<void> {
+  const config = readAgentConfig(options, await loadConfigFile(options['config']));
   await runAgent({ config, clock: systemClock, random: Math.random, log: createLog({ component: 'agent', level: config.logLevel }) }, untilSignal());
 }
 
-async function main(argv: readonly string[]): Promise<void> {
+const print = (text: string): void => { process.stdout.write(text); };
+
+// What an agent at work never needs is loaded when it is asked for.
+async function install(flags: Record<string, unknown>): Promise<void> {
+  const [commands, { runningProgram }] = await Promise.all([import('./ops/commands.ts'), import('./ops/program.ts')]);
+  await commands.install({ flags, print, program: await runningProgram() });
+}
+
+async function uninstall(flags: Record<string, unknown>): Promise<void> {
+  const commands = await import('./ops/commands.ts');
+  await commands.uninstall({ flags, print, runtime: ({ dockerHost }) => new DockerRuntime({ host: dockerHost }) });
+}
+
+async function status(flags: Record<string, unknown>): Promise<void> {
+  const commands = await import('./ops/commands.ts');
+  process.exitCode = await commands.status({ flags, print, nowMs: systemClock.now() });
+}
+
+type Command = ReturnType<ReturnType<typeof cac>['command']>;
+
+const settingFlags = (command: Command): Command => command
+  .option('--master <url>', 'Where the master is: wss://host:6443, several with commas')
+  .option('--token <token>', 'Join token, for the first start: wherry token create')
+  .option('--node-name <name>', 'Name of this node (default: the host name)')
+  .option('--node-ip <ip>', 'Address of this node (default: this host\'s first)')
+  .option('--node-labels <labels>', 'Labels of this node: key=value, with commas')
+  .option('--data-dir <path>', 'Where identity and state are kept (default: /var/lib/wherry/agent)')
+  .option('--docker-host <socket>', 'Docker engine (default: $DOCKER_HOST or unix:///var/run/docker.sock)')
+  .option('--log-level <level>', 'debug, info, warn or error (default: info)');
+
+const configFlags = (command: Command): Command => command
+  .option('--config <path>', 'Settings, which flags override; "none" for none (default: /etc/wherry/agent.json if it exists)');
+
+const placeFlags = (command: Command): Command => command
+  .option('--root <dir>', 'Work on the files of another host below this directory, as for an image')
+  .option('--dry-run', 'Print what would be done, and do nothing');
+
+function program(): ReturnType<typeof cac> {
   const cli = cac('wherry-agent');
-  cli.command('', 'Run the agent of this node; its containers go on when it ends')
-    .option('--master <url>', 'Where the master is: wss://host:6443')
-    .option('--token <token>', 'Join token, for the first start: wherry token create')
-    .option('--node-name <name>', 'Name of this node (default: the host name)')
-    .option('--node-ip <ip>', 'Address of this node (default: this host\'s first)')
-    .option('--node-labels <labels>', 'Labels of this node: key=value, with commas')
-    .option('--data-dir <path>', 'Where identity and state are kept (default: /var/lib/wherry/agent)')
-    .option('--docker-host <socket>', 'Docker engine (default: $DOCKER_HOST or unix:///var/run/docker.sock)')
-    .option('--log-level <level>', 'debug, info, warn or error (default: info)')
-    .action(run);
+  configFlags(settingFlags(cli.command('', 'Run the agent of this node; its containers go on when it ends'))).action(run);
+  placeFlags(settingFlags(cli.command('install', 'Install it as a service that starts at boot; again, to change or upgrade it')))
+    .option('--sandbox', 'Hide the host\'s files from it: for nodes without hostPath volumes and emptyDirs in memory')
+    .action(install);
+  placeFlags(cli.command('uninstall', 'Stop the service and remove what install made; containers go on'))
+    .option('--data-dir <path>', 'Where identity and state are kept (default: as installed)')
+    .option('--docker-host <socket>', 'Docker engine (default: as installed)')
+    .option('--purge', 'Remove its containers, identity and state as well')
+    .action(uninstall);
+  configFlags(cli.command('status', 'How this node\'s agent fares; exit status 0: connected, 1: running, 2: not running, 3: unknown'))
+    .option('--data-dir <path>', 'Where identity and state are kept (default: as installed)')
+    .option('--json', 'Print all of it as JSON')
+    .action(status);
   cli.help();
   cli.version(version);
+  return cli;
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  const cli = program();
   cli.parse([...argv], { run: false });
   if (cli.args.length > 0) throw new ConfigError(`unexpected argument ${JSON.stringify(cli.args[0])}; see wherry-agent --help`);
   await cli.runMatchedCommand();
@@ -43,11 +89,14 @@ async function main(argv: readonly string[]): Promise<void> {
 /** Errors that are the user's to mend are one line; others keep their stack, for a bug report. */
 function explain(error: unknown): string {
   const { name, message, stack, code } = error as NodeJS.ErrnoException;
-  const expected = error instanceof ConfigError || error instanceof EnrolError || name === 'CACError' || code !== undefined;
+  const expected = error instanceof ConfigError || error instanceof EnrolError || name === 'CACError' || name === 'StepError' || name === 'StatusFailure' || code !== undefined;
   return expected ? `wherry-agent: ${message}` : `wherry-agent: unexpected error: ${stack ?? message}`;
 }
 
-main(process.argv).then(() => process.exit(0), (error: unknown) => {
+/** `status` says 3 when there is no telling: 1 has a meaning of its own. */
+const failed = process.argv[2] === 'status' ? 3 : 1;
+
+main(process.argv).then(() => process.exit(), (error: unknown) => {
   process.stderr.write(`${explain(error)}\n`);
-  process.exit(1);
+  process.exit(failed);
 });

@@ -5,7 +5,11 @@ import { Scope } from '../shared/scope.ts';
 import { Connection, type Outcome } from './session/connection.ts';
 import { EventSpool } from './session/event-spool.ts';
 import { defaultBackoff, type SessionOptions } from './session/options.ts';
+import { RefusedError } from './session/refused.ts';
 import { Outbox } from './session/outbox.ts';
+
+/** Pause of an agent that the master will not have: see {@link Backoff.refusedMs}. */
+const refusedMs = 300_000;
 
 /**
  * The link to the master: keeps a connection, brings assignments into the state, and tells the master what became of
@@ -63,23 +67,29 @@ export class Session {
 
   async #connectAlways(signal: AbortSignal): Promise<void> {
     const { clock, log, random, backoff = defaultBackoff } = this.#options;
+    let refused = false;
     for (let failures = 0; !signal.aborted;) {
       const { why, healthyMs, retry } = await this.#connectOnce(signal);
       if (signal.aborted) return;
       failures = healthyMs >= backoff.healthyMs ? 0 : failures + 1;
-      const limit = retry ? Math.min(backoff.maxMs, backoff.baseMs * 2 ** Math.min(failures, 20)) : backoff.maxMs;
-      const waitMs = retry ? random() * limit : limit;
-      log.warn(healthyMs > 0 ? 'the connection to the master ended' : 'no session with the master', { why, againInMs: Math.round(waitMs) });
+      const limit = retry ? Math.min(backoff.maxMs, backoff.baseMs * 2 ** Math.min(failures, 20)) : backoff.refusedMs ?? refusedMs;
+      const waitMs = (retry ? random() : 0.5 + random() / 2) * limit;
+      this.#options.link?.ended(why, waitMs);
+      // Whoever is turned out is told once, not with every try.
+      const event = retry ? (healthyMs > 0 ? 'the connection to the master ended' : 'no session with the master') : 'the master does not take this node; its pods go on as they are';
+      log[refused && !retry ? 'debug' : 'warn'](event, { why, againInMs: Math.round(waitMs) });
+      refused = !retry;
       await sleep(clock, waitMs, signal);
     }
   }
 
   async #connectOnce(signal: AbortSignal): Promise<Outcome> {
     let socket;
+    this.#options.link?.trying();
     try {
       socket = await this.#options.connect(signal);
     } catch (error) {
-      return { why: (error as Error).message, healthyMs: 0, retry: true };
+      return { why: (error as Error).message, healthyMs: 0, retry: !(error instanceof RefusedError) };
     }
     const connection = this.#connection = new Connection(this.#options, socket, this.#outbox);
     try {

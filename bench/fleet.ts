@@ -12,10 +12,9 @@ import { median, note, quantile, report } from './report.ts';
 const idleSeconds = size('IDLE_SECONDS', 30);
 const changes = size('CHANGES', 20);
 const binds = size('BINDS', 200);
-const port = 16_463;
 
 export async function bench(): Promise<void> {
-  const master = await seededMaster(port);
+  const master = await seededMaster();
   const fleet = new Fleet(sizes.agents, sizes.loaders);
   try {
     await master.start();

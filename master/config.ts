@@ -9,6 +9,14 @@ export interface Cidr { readonly text: string; readonly base: number; readonly b
 const cidr = v.pipe(v.string(), v.check((text) => parseCidr(text) !== undefined, 'must be an IPv4 network such as 10.96.0.0/16'));
 const port = v.pipe(v.unknown(), v.transform(Number), v.integer('must be a port number'), v.minValue(0, 'must be a port number'), v.maxValue(65535, 'must be a port number'));
 const seconds = v.pipe(v.unknown(), v.transform(Number), v.number('must be a number of seconds'), v.minValue(1, 'must be at least 1 second'));
+/** `90s`, `30m`, `24h`, `7d`, in ms; undefined for anything else. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^(\d{1,9})([smhd])$/.exec(text);
+  return match ? Number(match[1]) * { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] as 's' | 'm' | 'h' | 'd'] : undefined;
+}
+
+const duration = (minMs: number, wrong: string) =>
+  v.pipe(v.unknown(), v.check((given) => given === 0 ? minMs === 0 : (parseDuration(String(given)) ?? -1) >= minMs, wrong), v.transform((given) => (given === 0 ? 0 : parseDuration(String(given))!)));
 const range = v.pipe(v.string(), v.regex(/^\d+-\d+$/, 'must be a range such as 30000-32767'));
 
 /** What `wherry master` can be told, by flag name. */
@@ -24,6 +32,8 @@ const Options = v.object({
   clusterDomain: v.optional(v.string(), 'cluster.local'),
   nodeMonitorGracePeriod: v.optional(seconds, 40),
   eventTtl: v.optional(seconds, 3600),
+  nodeCertTtl: v.optional(duration(5000, 'must be a duration of at least 5s, such as 365d or 12h'), '365d'),
+  offlineWindow: v.optional(duration(0, 'must be a duration such as 365d, or 0'), '365d'),
   logLevel: v.optional(v.picklist(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error'), 'info'),
 });
 
@@ -41,6 +51,10 @@ export interface MasterConfig {
   readonly clusterDomain: string;
   readonly nodeMonitorGraceMs: number;
   readonly eventTtlMs: number;
+  /** Life of a node's client certificate. */
+  readonly nodeCertificateMs: number;
+  /** For how long after its end that certificate still lets its node come back for a new one. */
+  readonly offlineWindowMs: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -62,7 +76,8 @@ export function readMasterConfig(options: unknown): MasterConfig {
     dataDir: resolve(given.dataDir), bindAddress: given.bindAddress, port: given.port, tlsSan: given.tlsSan.filter(Boolean),
     advertiseAddress: given.advertiseAddress ?? (given.bindAddress === '0.0.0.0' ? hostAddress() : given.bindAddress),
     serviceCidr: parseCidr(given.serviceCidr)!, clusterCidr: parseCidr(given.clusterCidr)!, nodePorts: { first, last },
-    clusterDomain: given.clusterDomain, nodeMonitorGraceMs: given.nodeMonitorGracePeriod * 1000, eventTtlMs: given.eventTtl * 1000, logLevel: given.logLevel,
+    clusterDomain: given.clusterDomain, nodeMonitorGraceMs: given.nodeMonitorGracePeriod * 1000, eventTtlMs: given.eventTtl * 1000,
+    nodeCertificateMs: given.nodeCertTtl, offlineWindowMs: given.offlineWindow, logLevel: given.logLevel,
   };
 }
 

@@ -1,19 +1,23 @@
 #!/usr/bin/env node
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cac } from 'cac';
 import { systemClock } from '../shared/clock.ts';
 import { createLog } from '../shared/log.ts';
 import { version } from '../shared/version.ts';
+import { backupMaster, restoreMaster } from './backup.ts';
+import { backupPath } from './backup-routes.ts';
 import { ApiClient, readKubeconfig } from './client.ts';
-import { ConfigError, readMasterConfig } from './config.ts';
+import { ConfigError, parseDuration, readMasterConfig } from './config.ts';
 import { runMaster } from './master.ts';
+import { openLmdbStore } from './store/lmdb.ts';
 
 /** Where this host's own agent keeps its state, beside the master's. */
 const agentProgram = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../agent/main.ts' : '../agent/main.js', import.meta.url));
 const kubeconfigName = 'admin.kubeconfig';
+const defaultDataDir = '/var/lib/wherry/master';
 
 /** Aborts at the first SIGINT or SIGTERM; a second one ends the process at once. */
 function untilSignal(): AbortSignal {
@@ -46,7 +50,7 @@ async function up(options: Record<string, unknown>): Promise<void> {
     config, clock: systemClock, random: Math.random, log,
     onReady: ({ url, kubeconfig, joinToken }) => {
       log.info('ready', { url, kubeconfig });
-      agent = joinToken('wherry up', 3600_000).then((token) => runAgent(['--master', url, '--token', token, '--data-dir', join(dataDir, 'agent'), ...flags], signal));
+      agent = joinToken('wherry up', 3600_000).then((token) => runAgent(['--config', 'none', '--master', url, '--token', token, '--data-dir', join(dataDir, 'agent'), ...flags], signal));
       agent.catch((error: unknown) => log.error('the agent could not be started', { error }));
     },
   }, signal);
@@ -107,13 +111,31 @@ async function tokenDelete(id: string, options: ClientOptions): Promise<void> {
   print(`token "${id}" deleted`);
 }
 
+/** Backs up a running master through its API, and one that does not run from its data directory. */
+async function backup(target: string, options: ClientOptions): Promise<void> {
+  const [directory, dataDir] = [resolve(target), options.dataDir ?? defaultDataDir];
+  let made: Record<string, unknown>;
+  try {
+    made = await (await client(options)).post(backupPath, { directory });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ECONNREFUSED' || options.kubeconfig) throw error;
+    const store = await openLmdbStore({ directory: join(dataDir, 'store') });
+    made = { ...await backupMaster({ dataDir, store, version, nowMs: Date.now() }, directory).finally(() => store.close()) };
+  }
+  print(`backup of revision ${String(made['revision'])} in ${directory}; keep it safe: it holds the authority's key`);
+}
+
+async function restore(source: string, options: ClientOptions): Promise<void> {
+  const dataDir = resolve(options.dataDir ?? defaultDataDir);
+  const { revision, time } = await restoreMaster(resolve(source), dataDir);
+  print(`revision ${revision} of ${time} restored to ${dataDir}; start the master, and its agents will follow`);
+}
+
 /** `90s`, `30m`, `24h`, `7d`; `0` for never. In ms. */
 function readDuration(text: string): number {
-  const units: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3600_000, d: 86_400_000 };
-  const match = /^(\d+)([smhd])$/.exec(text);
-  if (text === '0') return 0;
-  if (!match) throw new ConfigError(`--ttl: ${JSON.stringify(text)} is no duration such as 30m, 24h or 7d`);
-  return Number(match[1]) * units[match[2]!]!;
+  const ms = text === '0' ? 0 : parseDuration(text);
+  if (ms === undefined) throw new ConfigError(`--ttl: ${JSON.stringify(text)} is no duration such as 30m, 24h or 7d`);
+  return ms;
 }
 
 const masterFlags = (command: ReturnType<ReturnType<typeof cac>['command']>) => command
@@ -128,6 +150,8 @@ const masterFlags = (command: ReturnType<ReturnType<typeof cac>['command']>) => 
   .option('--cluster-domain <name>', 'DNS domain of services (default: cluster.local)')
   .option('--node-monitor-grace-period <seconds>', 'Silence after which a node is NotReady (default: 40)')
   .option('--event-ttl <seconds>', 'How long events are kept (default: 3600)')
+  .option('--node-cert-ttl <duration>', 'Life of an agent\'s certificate, which it renews at half to four fifths of it (default: 365d)')
+  .option('--offline-window <duration>', 'For how long after its end that certificate still lets its agent come back (default: 365d)')
   .option('--log-level <level>', 'debug, info, warn or error (default: info)');
 
 function program(): ReturnType<typeof cac> {
@@ -154,6 +178,10 @@ function program(): ReturnType<typeof cac> {
     });
   clientFlags(cli.command('kubeconfig', 'Print the administrator\'s kubeconfig'))
     .action(async (options: ClientOptions) => print((await readFile(options.kubeconfig ?? join(options.dataDir ?? '/var/lib/wherry/master', kubeconfigName), 'utf8').catch((error: Error) => { throw new ConfigError(error.message); })).trimEnd()));
+  clientFlags(cli.command('backup <directory>', 'Write a consistent copy of the master\'s state, keys and tokens to a new directory on its host')).action(backup);
+  cli.command('restore <directory>', 'Make a data directory from a backup, while no master runs on it')
+    .option('--data-dir <path>', 'What to make; it must not exist or be empty (default: /var/lib/wherry/master)')
+    .action(restore);
   cli.help();
   cli.version(version);
   return cli;

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../shared/clock.ts';
+import { identityPath } from '../shared/enrolment.ts';
 import { kinds } from '../shared/kinds/index.ts';
 import { nodes } from '../shared/kinds/node.ts';
 import type { Log } from '../shared/log.ts';
@@ -9,7 +10,10 @@ import { kubernetesVersion, version } from '../shared/version.ts';
 import { admissions } from './admission/index.ts';
 import { basicAuthorizer, type Authorizer } from './api/authorize.ts';
 import type { Exchange } from './api/exchange.ts';
-import { createApiServer } from './api/server.ts';
+import { createApiServer, type Tls } from './api/server.ts';
+import { podStreams } from './api/streams.ts';
+import { backupMaster } from './backup.ts';
+import { backupRoute } from './backup-routes.ts';
 import { addressIn, type MasterConfig } from './config.ts';
 import { runControllers } from './controllers/controller.ts';
 import { controllers } from './controllers/index.ts';
@@ -17,7 +21,9 @@ import { createEnroller } from './enroller.ts';
 import { enrolmentPaths } from './hub/enrolment.ts';
 import { Hub, sessionPath } from './hub/hub.ts';
 import { PodLogs } from './hub/pod-logs.ts';
-import { kubeconfig, openPki, writeDurably, type Pki } from './pki.ts';
+import { NodeCredentials } from './node-credentials.ts';
+import { identityRoute } from './node-routes.ts';
+import { kubeconfig, openPki, renewPki, writeDurably, type Pki } from './pki.ts';
 import { EventRecorder } from './registry/events.ts';
 import { NodeAllocator, ServiceAllocator } from './registry/ipam.ts';
 import { Registry } from './registry/registry.ts';
@@ -59,7 +65,7 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
   const { config, clock, random, log } = options;
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
   const kubernetesServiceIP = addressIn(config.serviceCidr, 1);
-  const pki = await openPki(join(config.dataDir, 'pki'), serverNames(config, kubernetesServiceIP));
+  const pki = await openPki(join(config.dataDir, 'pki'), serverNames(config, kubernetesServiceIP), clock);
   const store = await openLmdbStore({ directory: join(config.dataDir, 'store') });
   const allocators = [
     new ServiceAllocator({ store, clock, random, serviceCIDR: config.serviceCidr.text, nodePorts: [config.nodePorts.first, config.nodePorts.last] }),
@@ -68,24 +74,31 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
   const registry = new Registry({ store, clock, random, kinds, allocators });
   const recorder = new EventRecorder({ registry, clock, log: log.named('events') });
   registry.useAdmissions(admissions({ registry, clock }));
+  const credentials = new NodeCredentials({ registry, clock, log: log.named('nodes'), windowMs: config.offlineWindowMs, agentPaths: [sessionPath, identityPath] });
   const hub = new Hub({
-    registry, clock, log: log.named('hub'), enroller: createEnroller({ registry, pki, clock }), masterVersion: version, graceMs: config.nodeMonitorGraceMs,
+    registry, clock, log: log.named('hub'), enroller: createEnroller({ registry, pki, clock, certificateMs: config.nodeCertificateMs }),
+    admits: (node) => credentials.knows(node), masterVersion: version, graceMs: config.nodeMonitorGraceMs,
     settings: (node) => ({ serviceCIDR: config.serviceCidr.text, clusterDomain: config.clusterDomain, clusterDNS: '', podCIDR: registry.find(nodes, '', node)?.spec?.podCIDR ?? '' }),
   });
   const waitingFor = new Set(['controllers', 'scheduler']);
   let allStarted: () => void;
   const started = new Promise<void>((resolve) => { allStarted = resolve; });
   const partStarted = (part: string): void => { waitingFor.delete(part); if (waitingFor.size === 0) allStarted(); };
+  const tls = (): Tls => ({ key: pki.server.key, cert: pki.server.certificate, ca: pki.authority.certificate });
   const server = createApiServer({
     registry, clock, random, log: log.named('api'), host: config.bindAddress, port: config.port,
-    tls: { key: pki.server.key, cert: pki.server.certificate, ca: pki.authority.certificate },
+    tls: tls(),
     advertise: `${config.advertiseAddress}:${config.port}`,
     version: { ...kubernetesVersion, gitCommit: '', gitTreeState: 'clean', buildDate: '1970-01-01T00:00:00Z', goVersion: '', compiler: `node ${process.version}`, platform: `${process.platform}/${process.arch === 'x64' ? 'amd64' : process.arch}` },
-    authorizer: withOpenPaths(basicAuthorizer, enrolmentPaths),
+    authorizer: withOpenPaths(basicAuthorizer, [...enrolmentPaths, identityPath]),
     tokens: await StaticTokens.open(config.dataDir),
+    nodeAuthenticator: credentials,
     podLogs: new PodLogs({ registry, clock, openStream: (node, request) => hub.openStream(node, request) }),
+    subresources: podStreams({ registry, openStream: (node, request) => hub.openStream(node, request) }),
     routes: [
       ...tokenRoutes({ registry, clock, authorityHash: pki.authorityHash }),
+      identityRoute,
+      backupRoute((directory) => backupMaster({ dataDir: config.dataDir, store, version, nowMs: clock.now() }, directory)),
       ...enrolmentPaths.flatMap((path) => ['GET', 'POST'].map((method) => ({ method, path, handle: (x: Exchange) => hub.answer(x.req, x.res) }))),
     ],
     upgrades: [{ path: sessionPath, allows: (user) => user.groups.includes('system:nodes'), handle: (req, socket, head, user) => hub.upgrade(req, socket, head, user) }],
@@ -95,6 +108,13 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
   const url = `https://${config.advertiseAddress}:${port}`;
   const scope = new Scope(signal);
   scope.start((stop) => server.run(stop));
+  scope.start((stop) => renewPki({
+    pki, clock, log: log.named('pki'),
+    onRenewed: async () => {
+      server.useTls(tls());
+      await writeKubeconfig(config, pki, url);
+    },
+  }, stop));
   scope.start((stop) => recorder.run(stop));
   scope.start((stop) => runCompaction(store, { keepMs: historyMs, onError: (error) => log.error('compaction', { error }) }, stop));
   scope.start((stop) => runControllers(controllers(), {

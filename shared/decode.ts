@@ -1,3 +1,4 @@
+import { clone } from './clone.ts';
 import { canonicalQuantity } from './quantity.ts';
 import { nodeOf, type Node, type Schema } from './schema.ts';
 import { badRequest, fieldInvalid, fieldNotSupported, fieldRequired, type FieldError } from './status.ts';
@@ -121,35 +122,52 @@ interface FieldReader {
   readonly read: Reader;
   /** An optional list or map: an empty one is an absent one, as Go's `omitempty` has it. */
   readonly optionalContainer: boolean;
+  /** Every object has a property of this name; only an own one counts. */
+  readonly inherited: boolean;
+  /** Whether something is to be done where a document does not have it. */
+  readonly completed: boolean;
+}
+
+function fieldReader(name: string, node: Node): FieldReader {
+  const { required, fallback, type } = node;
+  return {
+    name, node, read: readerOf(node), inherited: name in Object.prototype,
+    completed: required || fallback !== undefined,
+    optionalContainer: !required && fallback === undefined && (type === 'array' || type === 'record'),
+  };
 }
 
 const isEmpty = (value: unknown): boolean => (Array.isArray(value) ? value.length === 0 : Object.keys(value as object).length === 0);
 
 function objectReader(node: Node): Reader {
   const struct = structName(node.facts.definition ?? '');
+  const preserves = node.facts.preserveUnknown === true;
   let fields: FieldReader[] | undefined;
   return (input, context) => {
     if (typeof input !== 'object' || input === null || Array.isArray(input)) wrongType(input, node, context);
-    fields ??= [...node.fields].map(([name, child]) => ({ name, node: child, read: readerOf(child), optionalContainer: !child.required && child.fallback === undefined && (child.type === 'array' || child.type === 'record') }));
+    fields ??= [...node.fields].map(([name, child]) => fieldReader(name, child));
     const source = input as Record<string, unknown>;
-    const target: Record<string, unknown> = node.facts.preserveUnknown ? { ...source } : {};
+    const target: Record<string, unknown> = preserves ? { ...source } : {};
     const outer = context.struct;
     context.struct = struct;
-    for (const field of fields) readField(field, source, target, context);
+    for (const field of fields) {
+      // Most fields of most documents are not there: the look-up is what a document costs.
+      const given = field.inherited && !Object.hasOwn(source, field.name) ? undefined : source[field.name];
+      if (given !== undefined && given !== null) readField(field, given, target, context);
+      else if (field.completed && context.complete) completeField(field, target, context);
+    }
     context.struct = outer;
-    if (!node.facts.preserveUnknown) noteUnknown(node, source, context);
+    if (!preserves) noteUnknown(node, source, context);
     return target;
   };
 }
 
-function readField(field: FieldReader, source: Record<string, unknown>, target: Record<string, unknown>, context: Context): void {
-  const given = Object.hasOwn(source, field.name) ? source[field.name] : undefined;
-  if (given === undefined || given === null) {
-    if (!context.complete) return;
-    if (field.node.fallback !== undefined) target[field.name] = readFallback(field, context);
-    else if (field.node.required) target[field.name] = readMissing(field, context);
-    return;
-  }
+/** A field that a document lacks, or has as null. */
+function completeField(field: FieldReader, target: Record<string, unknown>, context: Context): void {
+  target[field.name] = field.node.fallback !== undefined ? readFallback(field, context) : readMissing(field, context);
+}
+
+function readField(field: FieldReader, given: unknown, target: Record<string, unknown>, context: Context): void {
   context.path.push(field.name);
   const value = field.read(given, context);
   // Go drops an empty string of an optional field (`omitempty`), and a default takes its place.
@@ -174,7 +192,7 @@ const zeros: Readonly<Record<Node['type'], unknown>> = {
 function readMissing({ name, node, read }: FieldReader, context: Context): unknown {
   context.path.push(name);
   const before = context.errors.length;
-  const value = node.type === 'object' ? read({}, context) : structuredCloneIfNeeded(zeros[node.type]);
+  const value = node.type === 'object' ? read({}, context) : clone(zeros[node.type]);
   if (node.type !== 'union' && context.errors.length === before) context.errors.push(fieldRequired(pathText(context.path)));
   context.path.pop();
   return value;
@@ -182,9 +200,7 @@ function readMissing({ name, node, read }: FieldReader, context: Context): unkno
 
 /** A default; one that is an object gets the defaults of its own fields. */
 const readFallback = ({ node, read }: FieldReader, context: Context): unknown =>
-  (node.type === 'object' ? read(node.fallback, context) : structuredCloneIfNeeded(node.fallback));
-
-const structuredCloneIfNeeded = (value: unknown): unknown => (typeof value === 'object' ? structuredClone(value) : value);
+  (node.type === 'object' ? read(node.fallback, context) : clone(node.fallback));
 
 function noteUnknown(node: Node, source: Record<string, unknown>, context: Context): void {
   for (const name in source) {
@@ -194,9 +210,9 @@ function noteUnknown(node: Node, source: Record<string, unknown>, context: Conte
 
 function arrayReader(node: Node): Reader {
   const item = node.item!;
+  const read = readerOf(item);
   return (input, context) => {
     if (!Array.isArray(input)) wrongType(input, node, context);
-    const read = readerOf(item);
     return (input as unknown[]).map((element, index) => {
       context.path.push(index);
       const value = element === null && item.type === 'object' ? read({}, context) : read(element, context);
@@ -208,15 +224,17 @@ function arrayReader(node: Node): Reader {
 
 function recordReader(node: Node): Reader {
   const item = node.item!;
+  const read = readerOf(item);
   return (input, context) => {
     if (typeof input !== 'object' || input === null || Array.isArray(input)) wrongType(input, node, context);
-    const read = readerOf(item);
     const target: Record<string, unknown> = {};
-    for (const [key, element] of Object.entries(input as object)) {
+    for (const key of Object.keys(input as object)) {
+      const element = (input as Record<string, unknown>)[key];
       context.path.push(key);
       const value = element === null && item.type === 'string' ? '' : read(element, context);
-      // Own property even for `__proto__`.
-      Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true });
+      // An assignment would set the prototype.
+      if (key === '__proto__') Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true });
+      else target[key] = value;
       context.path.pop();
     }
     return target;

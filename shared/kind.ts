@@ -46,6 +46,8 @@ export interface KindSpec<T extends KubeObject> {
   readonly generation?: boolean;
   /** Has a `status` subresource: writes of the object keep the stored status, writes of the status keep all else. */
   readonly status?: boolean;
+  /** A creation may bring its first status along, as nodes do; else it begins at the schema's default. */
+  readonly statusOnCreate?: boolean;
   readonly scale?: Scale<T>;
   /** Subresources beside status and scale, as discovery lists them. */
   readonly subresources?: readonly { readonly name: string; readonly kind: string; readonly group?: string; readonly version?: string; readonly verbs: readonly string[] }[];

@@ -37,11 +37,22 @@ export interface WebSocketLike {
   terminate(): void;
 }
 
-/** Wraps an open WebSocket whose `binaryType` is `nodebuffer`. */
-export function fromWebSocket(socket: WebSocketLike): FrameSocket {
+/** Bytes of frames with their WebSocket heads, both ways. */
+export interface ByteCount { sent: number; received: number }
+
+/** Bytes that WebSocket puts before a payload (RFC 6455, 5.2); a client's frames carry a mask besides. */
+const headBytes = (length: number): number => (length < 126 ? 2 : length < 65_536 ? 4 : 10);
+const maskBytes = 4;
+
+/** Wraps an open WebSocket whose `binaryType` is `nodebuffer`. What a client's frames come to is added to `count`. */
+export function fromWebSocket(socket: WebSocketLike, count?: ByteCount): FrameSocket {
+  if (count) socket.on('message', (data) => { if (data instanceof Uint8Array) count.received += data.length + headBytes(data.length); });
   return {
     get bufferedBytes() { return socket.bufferedAmount; },
-    send: (frame, sent) => socket.send(frame, { binary: true }, () => sent?.()),
+    send: (frame, sent) => {
+      if (count) count.sent += frame.length + headBytes(frame.length) + maskBytes;
+      socket.send(frame, { binary: true }, () => sent?.());
+    },
     listen: (listener) => attach(socket, listener),
     pause: () => socket.pause(),
     resume: () => socket.resume(),

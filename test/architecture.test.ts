@@ -59,7 +59,9 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'agent/net': ['shared', 'agent/runtime', 'agent/state'],
   // session/ is the inside of session.ts, the link to the master.
   'agent/session': ['shared', 'agent/state', 'agent'],
-  agent: ['shared', 'agent/session', ...agentAll],
+  // ops/ is what a person on the host asks for: it looks at all parts, and none looks at it.
+  'agent/ops': ['shared', 'agent/session', 'agent/state', 'agent/runtime', 'agent/volumes', 'agent'],
+  agent: ['shared', 'agent/session', 'agent/ops', ...agentAll],
 };
 
 test('imports point one way', () => {

@@ -39,6 +39,7 @@ export class ListenerSlot {
   #state: 'empty' | 'opening' | 'open' | 'waiting' | 'closed' = 'empty';
   #open: OpenListener | undefined;
   #attempts = 0;
+  #error: Error | undefined;
   /** Code of the failure that was reported and still stands. */
   #reported: string | undefined;
   #cancel: (() => void) | undefined;
@@ -52,6 +53,16 @@ export class ListenerSlot {
 
   get state(): 'empty' | 'opening' | 'open' | 'waiting' | 'closed' {
     return this.#state;
+  }
+
+  /** What it is for. */
+  get listener(): Listener {
+    return this.#listener;
+  }
+
+  /** Why it is not open, while it waits to be tried again. */
+  get error(): Error | undefined {
+    return this.#state === 'waiting' ? this.#error : undefined;
   }
 
   /** Resolves when no opening is under way. */
@@ -120,6 +131,7 @@ export class ListenerSlot {
   }
 
   #failed(error: NodeJS.ErrnoException): void {
+    this.#error = error;
     if (this.#isClosed()) return;
     this.#open = undefined;
     this.#state = 'waiting';

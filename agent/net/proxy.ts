@@ -60,6 +60,16 @@ export interface Proxy {
   /** Serves until the abort, then closes everything and resets what is established. */
   run(signal: AbortSignal): Promise<void>;
   stats(): ProxyStats;
+  /** Each listener that is wanted, in no order, and what has become of it. */
+  listeners(): ListenerState[];
+}
+
+export interface ListenerState {
+  readonly listener: Listener;
+  /** `empty`: closed, as it has no backends. */
+  readonly state: 'open' | 'opening' | 'failing' | 'empty';
+  /** Why it fails. */
+  readonly error: Error | undefined;
 }
 
 /** Holds the sockets of the services that this node proxies. */
@@ -138,6 +148,11 @@ class ServiceProxy implements Proxy {
       udpFlows, descriptors: this.#descriptors.used,
       accepted, refused, failedConnects, shed: shed + this.#udpShed,
     };
+  }
+
+  listeners(): ListenerState[] {
+    const states = { open: 'open', opening: 'opening', waiting: 'failing', empty: 'empty', closed: 'empty' } as const;
+    return [...this.#slots.values()].map(({ listener, state, error }) => ({ listener, state: states[state], error }));
   }
 
   #slot(listener: Listener): ListenerSlot {

@@ -43,6 +43,8 @@ export interface PodManagerOptions {
   readonly engine?: (up: boolean) => void;
   /** Without it, the master counts as there. */
   readonly outage?: OutageView;
+  /** Whether containers of pods that the state does not know may be removed: not when it may have lost some. Default: always. */
+  readonly mayRemove?: () => boolean;
   /** How often everything is compared with the engine though no event said so. Default 60 s. */
   readonly resyncMs?: number;
 }
@@ -67,6 +69,8 @@ export class PodManager {
   /** By uid. */
   readonly #workers = new Map<string, PodWorker>();
   readonly #orphans = new Set<string>();
+  /** Containers of pods that are not known, by pod uid, as they were last seen. */
+  #unclaimed: ReadonlyMap<string, readonly ContainerSummary[]> = new Map();
   #scope: Scope | undefined;
   #oomFloor = 0;
   #pauseLoad: Promise<void> | undefined;
@@ -113,6 +117,11 @@ export class PodManager {
     return undefined;
   }
 
+  /** Pods of this node with the status last reported. */
+  *pods(): Generator<{ readonly pod: Pod; readonly status: PodStatus | undefined }> {
+    for (const { pod, status } of this.#workers.values()) yield { pod, status };
+  }
+
   /** Every status once more, as after a reconnect to a master that lost them. */
   reportAll(): void {
     for (const worker of this.#workers.values()) worker.reportAgain();
@@ -121,6 +130,16 @@ export class PodManager {
   /** The link to the master came or went. */
   linkChanged(): void {
     for (const worker of this.#workers.values()) worker.wake();
+    this.#removeUnclaimed();
+  }
+
+  #removeUnclaimed(): void {
+    if (this.#mayRemove) for (const [uid, summaries] of this.#unclaimed) if (!this.#workers.has(uid)) this.#removeOrphans(summaries);
+  }
+
+  /** An agent that has never been told anything cannot know what belongs to nobody. */
+  get #mayRemove(): boolean {
+    return this.#options.state.held.revision > 0 && (this.#options.mayRemove?.() ?? true);
   }
 
   /** Works until `signal` aborts, and then leaves all containers as they are. */
@@ -169,7 +188,7 @@ export class PodManager {
     for (const item of this.#options.state.items.values()) {
       if (item.type !== 'pod') continue;
       const worker = this.#workers.get(item.object.metadata.uid ?? '');
-      if (!worker) this.#begin(item.object, []);
+      if (!worker) this.#begin(item.object, this.#unclaimed.get(item.object.metadata.uid ?? '') ?? []);
       else if (worker.pod !== item.object) worker.update(item.object);
     }
   }
@@ -287,9 +306,8 @@ export class PodManager {
         if (all) worker.referencesChanged();
       }
     }
-    // An agent that has never been told anything cannot know what is an orphan.
-    if (state.held.revision === 0) return;
-    for (const [uid, summaries] of byPod) if (!this.#workers.has(uid)) this.#removeOrphans(summaries);
+    this.#unclaimed = new Map([...byPod].filter(([uid]) => !this.#workers.has(uid)));
+    this.#removeUnclaimed();
   }
 
   #removeOrphans(summaries: readonly ContainerSummary[]): void {
@@ -314,7 +332,7 @@ export class PodManager {
   /** Volumes of pods that went while the agent was away, and what was noted of them. */
   async #releaseUnknown(): Promise<void> {
     const { state, log } = this.#options;
-    if (state.held.revision === 0) return;
+    if (!this.#mayRemove) return;
     for (const key of state.notes.keys()) {
       if (key.startsWith('pod-status/') && !this.#workers.has(key.slice('pod-status/'.length))) void state.note(key, undefined);
     }

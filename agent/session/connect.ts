@@ -1,7 +1,10 @@
-import type { ConnectionOptions } from 'node:tls';
-import { WebSocket, type ClientOptions } from 'ws';
+import type { LookupFunction } from 'node:net';
+import { WebSocket } from 'ws';
 import { maxFrameBytes } from '../../shared/protocol.ts';
-import { fromWebSocket, type FrameSocket } from '../../shared/socket.ts';
+import { fromWebSocket, type ByteCount, type FrameSocket } from '../../shared/socket.ts';
+import { messageOf, readBody } from './fetch.ts';
+import { RefusedError } from './refused.ts';
+import { connectSecurely, type Secured } from './secure.ts';
 
 /** The name that every master's certificate has, so that a master can be reached at any address. */
 export const masterName = 'kubernetes.default.svc';
@@ -13,32 +16,70 @@ export interface ConnectOptions {
   readonly key: string;
   readonly certificate: string;
   readonly ca: string;
-  /** Time for TCP, TLS and the upgrade together. Default 20 s. */
+  /** Time for TCP and TLS, and for the upgrade. Default 20 s. */
   readonly timeoutMs?: number;
+  /** How the server's name becomes an address; the system's way by default. */
+  readonly lookup?: LookupFunction;
+  /** Told of the address at which the master was reached under its name. */
+  readonly onReached?: (name: string, address: string) => void;
+  /** Counts the bytes of frames. */
+  readonly count?: ByteCount;
+  /** Told of the connection before it is used. */
+  readonly onSecured?: (secured: Secured) => void;
 }
 
 /** Makes the function that opens a session's WebSocket, authenticated by the node's certificate. */
 export function connector(options: ConnectOptions): (signal: AbortSignal) => Promise<FrameSocket> {
-  const url = new URL('/agent/v1/session', options.server);
-  url.protocol = 'wss:';
-  const settings: ClientOptions & ConnectionOptions = {
-    key: options.key, cert: options.certificate, ca: options.ca, servername: masterName,
-    perMessageDeflate: false, maxPayload: maxFrameBytes.fromMaster, handshakeTimeout: options.timeoutMs ?? 20_000, skipUTF8Validation: true,
+  const { server, ca, key, certificate, lookup, timeoutMs = 20_000 } = options;
+  const url = new URL('/agent/v1/session', server);
+  const named = (error: unknown): Error => {
+    const message = `connecting to ${server}: ${(error as Error).message}`;
+    return error instanceof RefusedError ? new RefusedError(message) : new Error(message, { cause: error });
   };
-  return (signal) => new Promise((resolve, reject) => {
-    const socket = new WebSocket(url, [], settings);
+  return async (signal) => {
+    try {
+      const secured = await connectSecurely({ url, ca, name: masterName, identity: { key, certificate }, ...(lookup ? { lookup } : {}), timeoutMs, signal });
+      const { remoteAddress } = secured.socket;
+      options.onSecured?.(secured);
+      const socket = await upgrade(url, secured, timeoutMs, signal);
+      if (remoteAddress) options.onReached?.(url.hostname, remoteAddress);
+      return fromWebSocket(socket, options.count);
+    } catch (error) {
+      throw named(error);
+    }
+  };
+}
+
+function upgrade(url: URL, { socket: connection }: Secured, timeoutMs: number, signal: AbortSignal): Promise<WebSocket> {
+  const address = new URL(url);
+  address.protocol = 'wss:';
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(address, [], {
+      createConnection: () => connection, perMessageDeflate: false, maxPayload: maxFrameBytes.fromMaster, handshakeTimeout: timeoutMs, skipUTF8Validation: true,
+    });
     const stop = (): void => socket.terminate();
     const failed = (error: Error): void => {
       signal.removeEventListener('abort', stop);
-      reject(new Error(`connecting to ${options.server}: ${error.message}`));
+      connection.destroy();
+      reject(error);
     };
     signal.addEventListener('abort', stop, { once: true });
     socket.once('error', failed);
+    socket.once('unexpected-response', (_req, res) => {
+      const { statusCode: code = 0 } = res;
+      const told = (body: string): void => failed(refusal(code, messageOf(body) || body.trim()));
+      readBody(res).then(told, () => told(''));
+    });
     socket.once('open', () => {
       signal.removeEventListener('abort', stop);
       socket.off('error', failed);
-      resolve(fromWebSocket(socket));
+      resolve(socket);
     });
     if (signal.aborted) stop();
   });
+}
+
+function refusal(code: number, message: string): Error {
+  const text = `the master answered HTTP ${code}${message ? `: ${message.slice(0, 1000)}` : ''}`;
+  return code === 401 || code === 403 ? new RefusedError(text) : new Error(text);
 }

@@ -15,6 +15,8 @@ export interface Outcome {
   readonly retry: boolean;
 }
 
+/** Difference between two clocks that is logged. */
+const worthMentionMs = 60_000;
 /** The master must answer hello within this time. */
 const welcomeMs = 20_000;
 
@@ -114,6 +116,8 @@ export class Connection {
       this.#open();
       this.#serve(this.#channel.accept(id), request);
     },
+    certificate: (answer) => this.#options.renewal?.answered(answer),
+    notRenewed: ({ reason }) => this.#options.renewal?.refused(reason),
     bye: ({ reason, retry }) => { this.#retry = retry; this.#end(reason); },
   };
 
@@ -147,6 +151,16 @@ export class Connection {
     this.#outbox.restart();
     this.flushSoon(0);
     this.#beat();
+    this.#compareClocks(settings.nowMs);
+    if (settings.renews) this.#options.renewal?.opened(settings.nowMs, (request) => this.#control('renew', request));
+  }
+
+  /** A clock that is wrong is for somebody to mend: statuses and logs carry its time. */
+  #compareClocks(masterMs: number): void {
+    const { clock, log } = this.#options;
+    const aheadMs = clock.now() - masterMs;
+    if (Math.abs(aheadMs) <= worthMentionMs) return;
+    log.warn('this host\'s clock and the master\'s differ', { here: new Date(clock.now()).toISOString(), master: new Date(masterMs).toISOString(), aheadSeconds: Math.round(aheadMs / 1000) });
   }
 
   #applied(applied: Promise<Applied>): void {
@@ -215,6 +229,7 @@ export class Connection {
     this.#why = why;
     this.#cancelBeat?.();
     this.#cancelFlush?.();
+    this.#options.renewal?.closed();
     this.#channel.close(why);
     this.#abort.abort();
     this.#socket.destroy();

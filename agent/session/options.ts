@@ -5,6 +5,12 @@ import type { Payload, StreamRequest } from '../../shared/protocol.ts';
 import type { FrameSocket } from '../../shared/socket.ts';
 import type { State } from '../state/state.ts';
 
+/** Told how the link fares; see link-status.ts. */
+export interface LinkObserver {
+  trying(): void;
+  ended(why: string, againInMs: number): void;
+}
+
 export interface SessionOptions {
   /** Name of this node. */
   readonly node: string;
@@ -31,6 +37,9 @@ export interface SessionOptions {
    */
   readonly openStream: (request: StreamRequest, signal: AbortSignal, stream: ByteStream) => AsyncIterable<Uint8Array>;
   readonly backoff?: Backoff;
+  readonly link?: LinkObserver;
+  /** Renews this node's certificate while there is a session. */
+  readonly renewal?: CertificateRenewal;
   /** How long reports wait for others to share their message. Default 20 ms. */
   readonly flushMs?: number;
   /** Default 256. */
@@ -41,11 +50,23 @@ export interface SessionOptions {
   readonly nodePauseMs?: number;
 }
 
+/** Renews a certificate over sessions, one after the other; see credentials.ts. */
+export interface CertificateRenewal {
+  /** A session of a master that renews is open; its clock says `masterMs`. `ask` sends a request, one at a time. */
+  opened(masterMs: number, ask: (request: Payload<'renew'>) => void): void;
+  /** It is over, or was never one of such a master; no answer comes any more. */
+  closed(): void;
+  answered(answer: Payload<'certificate'>): void;
+  refused(reason: string): void;
+}
+
 /** Attempt n (from 0) waits a random time up to `baseMs` × 2^n, at most `maxMs`; n starts over after `healthyMs` of a session. */
 export interface Backoff {
   readonly baseMs: number;
   readonly maxMs: number;
   readonly healthyMs: number;
+  /** Pause, half of it at random, when the master will not have this agent as it is. Default 5 min. */
+  readonly refusedMs?: number;
 }
 
 export const defaultBackoff: Backoff = { baseMs: 1000, maxMs: 30_000, healthyMs: 30_000 };

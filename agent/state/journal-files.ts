@@ -10,6 +10,8 @@ export interface Loaded {
   readonly contents: Contents;
   /** Good bytes of the current file; anything behind them is to be cut. Undefined: write a new file first. */
   readonly appendAt: number | undefined;
+  /** Something was damaged or cut: what is known may be less than what once was. */
+  readonly healed: boolean;
 }
 
 const names = { current: 'journal', old: 'journal.old', draft: 'journal.new' } as const;
@@ -35,7 +37,7 @@ export class JournalFiles {
     const current = await this.#read(names.current);
     if (current && isWhole(current) && current.damage !== 'middle') {
       if (current.damage === 'tail') this.#log.warn('journal ends in an unfinished record, which is dropped', { atByte: current.goodBytes });
-      return { contents: replayed(current), appendAt: current.goodBytes };
+      return { contents: replayed(current), appendAt: current.goodBytes, healed: current.damage !== 'none' };
     }
     const old = current && isWhole(current) ? undefined : await this.#read(names.old);
     const contents = replayed(old, current);
@@ -43,7 +45,7 @@ export class JournalFiles {
       contents.held = { epoch: '', revision: 0 };
       this.#log.error('journal is damaged; going on with what is readable and asking the master for all of it', { items: contents.items.size, atByte: current?.goodBytes ?? 0 });
     }
-    return { contents, appendAt: undefined };
+    return { contents, appendAt: undefined, healed: current !== undefined || old !== undefined };
   }
 
   /** Opens the current file for positioned writes, cut to `size`. */

@@ -2,7 +2,7 @@ import { mkdir, type FileHandle } from 'node:fs/promises';
 import type { Item } from '../../shared/protocol.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Contents } from './contents.ts';
-import { JournalFiles } from './journal-files.ts';
+import { JournalFiles, type Loaded } from './journal-files.ts';
 import { lockDirectory } from './lock.ts';
 import { encodeRecord, type JournalRecord } from './records.ts';
 import { isFull, type Batch, type State } from './state.ts';
@@ -59,10 +59,13 @@ export class Journal implements State {
   /** What will be held once everything pending is durable. */
   #newest: { readonly epoch: string; readonly revision: number };
   #closed = false;
+  /** The files were damaged, or ended in an unfinished write: what is held may be less than what once was. */
+  readonly healed: boolean;
 
-  private constructor(files: JournalFiles, contents: Contents, options: JournalOptions, unlock: () => Promise<void>) {
+  private constructor(files: JournalFiles, { contents, healed }: Loaded, options: JournalOptions, unlock: () => Promise<void>) {
     this.#files = files;
     this.#contents = contents;
+    this.healed = healed;
     this.#log = options.log;
     this.#beforeWrite = options.beforeWrite ?? (() => {});
     this.#onTrouble = options.onTrouble ?? (() => {});
@@ -79,8 +82,9 @@ export class Journal implements State {
     const unlock = await lockDirectory(options.directory);
     try {
       const files = new JournalFiles(options.directory, options.log);
-      const { contents, appendAt } = await files.load();
-      const journal = new Journal(files, contents, options, unlock);
+      const loaded = await files.load();
+      const { appendAt } = loaded;
+      const journal = new Journal(files, loaded, options, unlock);
       if (appendAt === undefined) await journal.#begin();
       else journal.#use(await files.openAt(appendAt), appendAt);
       return journal;

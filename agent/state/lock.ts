@@ -24,6 +24,12 @@ export async function lockDirectory(directory: string): Promise<() => Promise<vo
 
 const textOf = ({ pid, start, boot, id }: Holder): string => `${pid}:${start}:${boot}:${id}`;
 
+/** The living process that has claimed a directory; undefined when there is none. */
+export async function holderOf(directory: string): Promise<number | undefined> {
+  const holder = await readHolder(join(directory, 'lock')).catch(() => undefined);
+  return holder && holder !== 'gone' && await isAlive(holder) ? holder.pid : undefined;
+}
+
 async function removeStale(path: string, directory: string): Promise<void> {
   const holder = await readHolder(path);
   if (holder === 'gone') return;

@@ -3,7 +3,7 @@ import { connector } from '../../agent/session/connect.ts';
 import { Session } from '../../agent/session.ts';
 import type { Batch, State } from '../../agent/state/state.ts';
 import { systemClock } from '../../shared/clock.ts';
-import { silentLog } from '../../shared/log.ts';
+import { createLog } from '../../shared/log.ts';
 import { itemKey, type Item } from '../../shared/protocol.ts';
 import type { Credentials } from './seed.ts';
 import { nodeName, nodeReport, podStatus } from './reports.ts';
@@ -22,6 +22,9 @@ export type Answer =
   | { readonly type: 'hold'; readonly id: number; readonly heldMs: readonly number[] }
   | { readonly type: 'pods'; readonly id: number; readonly heldMs: Readonly<Record<string, number>> }
   | { readonly type: 'stats'; readonly id: number; readonly connected: number; readonly unreported: number; readonly sessions: number; readonly revision: number; readonly welcomedMs: readonly number[] };
+
+/** `AGENT_LOG=warn` shows why connections end. */
+const log = createLog({ component: 'fleet', level: process.env['AGENT_LOG'] === 'warn' ? 'warn' : 'error' });
 
 const nowMs = (): number => Number(process.hrtime.bigint()) / 1e6;
 
@@ -69,7 +72,7 @@ class Agent {
 
   constructor(index: number, connect: ReturnType<typeof connector>) {
     this.session = new Session({
-      node: nodeName(index), state: this.state, agentVersion: 'bench', bootId: 'b', clock: systemClock, random: Math.random, log: silentLog, connect,
+      node: nodeName(index), state: this.state, agentVersion: 'bench', bootId: 'b', clock: systemClock, random: Math.random, log, connect,
       onWelcome: () => { this.welcomedMs = nowMs(); this.welcomes++; },
       openStream: async function* () { throw new Error('no streams here'); },
     });

@@ -1,5 +1,6 @@
 import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +21,8 @@ export const sizes = {
 } as const;
 
 const serviceCidr = '10.96.0.0/16';
+/** For whoever looks closer: `MASTER_FLAGS=--cpu-prof`; the master is then ended gently. */
+const masterFlags = process.env['MASTER_FLAGS']?.split(' ') ?? [];
 const program = fileURLToPath(new URL('../../master/main.js', import.meta.url));
 const agentsProgram = fileURLToPath(new URL('./agents.js', import.meta.url));
 
@@ -34,8 +37,12 @@ export class FleetMaster {
   readonly port: number;
   #process: ChildProcess | undefined;
 
-  constructor(port: number) {
+  private constructor(port: number) {
     this.port = port;
+  }
+
+  static async create(): Promise<FleetMaster> {
+    return new FleetMaster(await freePort());
   }
 
   get pid(): number {
@@ -46,7 +53,7 @@ export class FleetMaster {
   async start(): Promise<number> {
     const startedMs = nowMs();
     this.#process = spawn(process.execPath, [
-      ...(process.env['MASTER_FLAGS']?.split(' ') ?? []), program, 'master', '--data-dir', this.directory, '--bind-address', '0.0.0.0', '--advertise-address', '127.0.0.1', '--port', String(this.port),
+      ...masterFlags, program, 'master', '--data-dir', this.directory, '--bind-address', '0.0.0.0', '--advertise-address', '127.0.0.1', '--port', String(this.port),
       '--service-cidr', serviceCidr, '--cluster-cidr', '10.128.0.0/9', '--log-level', process.env['LOG_LEVEL'] ?? 'error',
     ], { stdio: ['ignore', 'inherit', 'inherit'] });
     await this.#untilReady();
@@ -56,7 +63,7 @@ export class FleetMaster {
   kill(): Promise<void> {
     const child = this.#process;
     if (!child || child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-    return new Promise((resolve) => { child.once('exit', () => resolve()); child.kill('SIGKILL'); });
+    return new Promise((resolve) => { child.once('exit', () => resolve()); child.kill(masterFlags.length > 0 ? 'SIGTERM' : 'SIGKILL'); });
   }
 
   async remove(): Promise<void> {
@@ -74,6 +81,7 @@ export class FleetMaster {
   async #untilReady(): Promise<void> {
     for (let tries = 0; tries < 2400; tries++) {
       await pause(50);
+      if (this.#process!.exitCode !== null) throw new Error('the master ended; what it says is above');
       if (!existsSync(join(this.directory, 'admin.kubeconfig'))) continue;
       const api = this.api();
       const { status } = await api.request('GET', '/readyz');
@@ -159,9 +167,19 @@ export class Fleet {
   }
 }
 
+/** A port that stays the same over restarts, which port 0 would not. */
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '0.0.0.0', () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
 /** A master on a seeded data directory, not started yet. */
-export async function seededMaster(port: number): Promise<FleetMaster> {
-  const master = new FleetMaster(port);
+export async function seededMaster(): Promise<FleetMaster> {
+  const master = await FleetMaster.create();
   const began = nowMs();
   const { agents, pods: podsPerAgent, services, endpoints: endpointsPerService } = sizes;
   await seed({ directory: master.directory, agents, podsPerAgent, services, endpointsPerService, serviceCidr });

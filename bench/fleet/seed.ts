@@ -1,4 +1,4 @@
-import { createHash, generateKeyPairSync, randomUUID } from 'node:crypto';
+import { createHash, createPublicKey, generateKeyPairSync, randomUUID } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../shared/clock.ts';
@@ -62,7 +62,7 @@ async function writeCredentials({ directory, agents }: SeedOptions): Promise<str
     certificates.push(await pki.certify({ subject: { name: `system:node:${nodeName(index)}`, groups: ['system:nodes'] }, use: 'client', days: 365 }, publicKey));
   }
   writeFileSync(credentialsFile(directory), JSON.stringify({ ca: pki.authority.certificate, key: privateKey, certificates } satisfies Credentials), { mode: 0o600 });
-  return createHash('sha256').update(publicKey.trim()).digest('base64url');
+  return createHash('sha256').update(createPublicKey(publicKey).export({ type: 'spki', format: 'der' })).digest('base64url');
 }
 
 function seededNode(index: number, keyHash: string): Node {

@@ -245,11 +245,19 @@ class Apiserver implements ApiServer {
       if (!route?.allows) await this.#authorize(x);
       else if (!route.allows(x.user)) throw refusal(accessOf(x.user, x.info), undefined);
       if (route) return route.handle(req, socket, head, x.user);
+      const handler = this.#upgradeHandler(x);
+      if (handler) return await handler.upgrade!({ x, request: x.info.resource!, socket, head });
       this.#upgradeWatch(x, socket, head);
     } catch (error) {
       const status = statusOf(error, (bug) => this.#options.log.error('upgrade failed', { path: x.path, error: bug }));
       refuseUpgrade(socket, status.code, status.reason, JSON.stringify(status.toStatus()));
     }
+  }
+
+  #upgradeHandler({ info: { resource: request } }: Exchange): SubresourceHandler | undefined {
+    if (!request?.subresource || !request.name) return undefined;
+    this.#kinds.of(request);
+    return this.#options.subresources?.find(({ resource, subresource, upgrade }) => upgrade && resource === request.resource && subresource === request.subresource);
   }
 
   #upgradeWatch(x: Exchange, socket: Duplex, head: Buffer): void {

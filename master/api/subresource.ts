@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { KubeObject } from '../../shared/meta.ts';
 import { isObject } from '../registry/field-set.ts';
 import { bind, type BindingTarget } from '../registry/binding.ts';
@@ -13,6 +14,7 @@ import type { Exchange } from './exchange.ts';
 import { noSuchMethod, noSuchResource } from './kinds.ts';
 import { patchObject, readPatch } from './patch.ts';
 import { writeOptions } from './options.ts';
+import type { ResourceRequest } from './request.ts';
 import { sendObject, type Call } from './call.ts';
 
 /** Serves containers' logs; implemented by whoever can reach the nodes. */
@@ -34,6 +36,17 @@ export interface SubresourceHandler {
   readonly subresource: string;
   /** Answers the exchange, or throws StatusError. */
   answer(call: Call): Promise<void> | void;
+  /** Takes over the connection of a request that asks for an upgrade; throws StatusError while nothing was answered. */
+  upgrade?(upgrade: Upgrade): Promise<void> | void;
+}
+
+/** A request for a subresource that wants its connection for something else than HTTP. */
+export interface Upgrade {
+  readonly x: Exchange;
+  readonly request: ResourceRequest;
+  readonly socket: Duplex;
+  /** What came after the request's head. */
+  readonly head: Buffer;
 }
 
 export interface SubresourceOptions {

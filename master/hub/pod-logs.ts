@@ -2,10 +2,11 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { ByteStream } from '../../shared/byte-stream.ts';
 import { sleep, type Clock } from '../../shared/clock.ts';
-import { pods, type Pod } from '../../shared/kinds/pod.ts';
+import { pods } from '../../shared/kinds/pod.ts';
 import type { StreamRequest } from '../../shared/protocol.ts';
 import { badRequest, internalError, StatusError, unavailable } from '../../shared/status.ts';
 import { fromTime } from '../../shared/time.ts';
+import { containerOf, hostOf } from '../registry/pod-container.ts';
 import type { Registry } from '../registry/registry.ts';
 
 /** An agent has this long to refuse a request before the answer's head goes out. */
@@ -69,8 +70,7 @@ export class PodLogs {
   async open(namespace: string, name: string, request: LogRequest): Promise<ByteStream> {
     const pod = this.#options.registry.get(pods, namespace, name).object;
     const container = containerOf(pod, request.container);
-    const { nodeName } = pod.spec;
-    if (!nodeName) throw badRequest(`pod ${name} does not have a host assigned`);
+    const nodeName = hostOf(pod);
     let stream: ByteStream;
     try {
       stream = this.#options.openStream(nodeName, { type: 'logs', namespace, pod: name, uid: pod.metadata.uid ?? '', ...request, container });
@@ -84,19 +84,6 @@ export class PodLogs {
     if (stream.failure) throw toStatus(stream.failure);
     return stream;
   }
-}
-
-/** The container meant, as kubelet and apiserver choose and complain. */
-function containerOf({ metadata, spec }: Pod, asked: string): string {
-  const main = spec.containers.map(({ name }) => name);
-  const all = [...main, ...(spec.initContainers ?? []).map(({ name }) => name), ...(spec.ephemeralContainers ?? []).map(({ name }) => name)];
-  if (asked) {
-    if (!all.includes(asked)) throw badRequest(`container ${asked} is not valid for pod ${metadata.name}`);
-    return asked;
-  }
-  if (main.length === 1) return main[0]!;
-  const inits = spec.initContainers?.length ? ` or one of the init containers: [${spec.initContainers.map(({ name }) => name).join(' ')}]` : '';
-  throw badRequest(`a container name must be specified for pod ${metadata.name}, choose one of: [${main.join(' ')}]${inits}`);
 }
 
 function toStatus(error: unknown): StatusError {

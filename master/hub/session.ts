@@ -85,6 +85,8 @@ export class Session {
   #askAgain: (() => void) | undefined;
   #reports = 0;
   #work: Promise<void> = Promise.resolve();
+  #renewing: Promise<void> | undefined;
+  #renewedMs = -Infinity;
   #why: string | undefined;
   readonly #closed: Promise<void>;
   #close: () => void = () => {};

@@ -1,3 +1,6 @@
+/** Keys whose newest revision is remembered. */
+const maxCurrent = 4096;
+
 /**
  * Parsed objects by revision, newest use last, bounded by the size of their documents.
  * A revision's document never changes, so an entry is never stale.
@@ -5,6 +8,8 @@
 export class ParsedCache {
   readonly #entries = new Map<number, { readonly object: unknown; readonly size: number }>();
   readonly #maxBytes: number;
+  /** Newest revisions of keys that were asked for, oldest first: an answer without a look into the store. */
+  readonly #current = new Map<string, number>();
   #bytes = 0;
 
   constructor(maxBytes: number) {
@@ -22,6 +27,22 @@ export class ParsedCache {
     const object = parseDocument<T>(bytes);
     this.put(revision, object, bytes.length);
     return object;
+  }
+
+  /** The newest object of a key, if it is known and still parsed. */
+  current<T>(key: string): T | undefined {
+    const revision = this.#current.get(key);
+    return revision === undefined ? undefined : this.#entries.get(revision)?.object as T | undefined;
+  }
+
+  setCurrent(key: string, revision: number): void {
+    this.#current.set(key, revision);
+    if (this.#current.size > maxCurrent) for (const oldest of this.#current.keys()) return void this.#current.delete(oldest);
+  }
+
+  /** To be called for every change, before anybody acts on it. */
+  forgetCurrent(key: string): void {
+    this.#current.delete(key);
   }
 
   /** A revision that a failed commit gave back may come again with another object: the latest one counts. */

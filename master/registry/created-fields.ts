@@ -21,50 +21,64 @@ export const unownedMetadata: ReadonlySet<string> = new Set([
 export function createdFields(kind: Kind, document: object, subresource: string | undefined): FieldsV1 {
   const root = nodeOf(kind.schema);
   const fields: FieldsV1 = {};
-  for (const [name, value] of Object.entries(document)) {
+  const elements = elementsOf(root);
+  for (const name of Object.keys(document)) {
     if (name === 'apiVersion' || name === 'kind' || (kind.status && (name === 'status') !== (subresource === 'status'))) continue;
+    const value = (document as Record<string, unknown>)[name];
     const node = childNode(root, name);
-    if (node?.type !== 'object') fields[fieldElement(root, name)] = owned(node, value);
-    else {
-      const part = ownership(node, value) === 'fields' ? ownedPart(node, value as object, name === 'metadata') : leaf;
-      if (Object.keys(part).length > 0) fields[fieldElement(root, name)] = part;
+    if (node?.type !== 'object') fields[elements.get(name) ?? `f:${name}`] = owned(node, value);
+    else if (ownership(node, value) === 'fields') {
+      const part = ownedPart(node, value as Record<string, unknown>, name === 'metadata');
+      if (!isEmpty(part)) fields[elements.get(name)!] = part;
     }
   }
   return fields;
 }
 
-function ownedPart(node: Node, part: object, isMetadata: boolean): FieldsV1 {
+function ownedPart(node: Node, part: Record<string, unknown>, isMetadata: boolean): FieldsV1 {
   const fields: FieldsV1 = {};
-  for (const [name, value] of Object.entries(part)) {
+  const elements = elementsOf(node);
+  for (const name of Object.keys(part)) {
     if (isMetadata && unownedMetadata.has(name)) continue;
     const child = node.fields.get(name);
     const given = child !== undefined && child.required && child.type === 'array';
-    fields[fieldElement(node, name)] = owned(child, value, !given);
+    fields[elements.get(name) ?? `f:${name}`] = owned(child, part[name], !given);
   }
   return fields;
+}
+
+function isEmpty(fields: FieldsV1): boolean {
+  for (const _ in fields) return false;
+  return true;
 }
 
 /** A value that is owned with all that is in it; `itself` false leaves out the path to it. */
 function owned(node: Node | undefined, value: unknown, itself = true): FieldsV1 {
   const how = ownership(node, value);
-  if (how === 'leaf') return leaf;
+  // What is empty is a leaf, whose mark is to have nothing.
+  if (how === 'leaf' || isEmpty(value as FieldsV1)) return leaf;
   const fields: FieldsV1 = itself ? { '.': leaf } : {};
   switch (how) {
-    case 'fields': for (const [key, child] of Object.entries(value as object)) fields[fieldElement(node!, key)] = owned(childNode(node!, key), child); break;
+    case 'fields': addFields(node!, value as Record<string, unknown>, fields); break;
     case 'items': for (const item of value as unknown[]) fields[itemElement(node!, item)] = owned(node!.item, item); break;
     case 'members': for (const member of value as unknown[]) fields[memberElement(member)] = leaf; break;
   }
-  // What is empty is a leaf, whose mark is to have nothing.
-  return Object.keys(fields).length === (itself ? 1 : 0) ? leaf : fields;
+  return fields;
 }
 
-/** `f:name`, made once per field of a schema. */
-function fieldElement(node: Node, name: string): string {
-  if (node.type !== 'object') return `f:${name}`;
-  let elements = elementsOf.get(node);
-  if (!elements) elementsOf.set(node, elements = new Map([...node.fields.keys()].map((field) => [field, `f:${field}`])));
-  return elements.get(name) ?? `f:${name}`;
+function addFields(node: Node, value: Record<string, unknown>, into: FieldsV1): void {
+  if (node.type === 'object') {
+    const elements = elementsOf(node);
+    for (const name of Object.keys(value)) into[elements.get(name) ?? `f:${name}`] = owned(node.fields.get(name), value[name]);
+  } else for (const name of Object.keys(value)) into[`f:${name}`] = owned(node.item, value[name]);
 }
 
 /** A memo: a pure function of its node. */
-const elementsOf = new WeakMap<Node, Map<string, string>>();
+const elements = new WeakMap<Node, ReadonlyMap<string, string>>();
+
+/** `f:name` of each field of an object, made once. */
+function elementsOf(node: Node): ReadonlyMap<string, string> {
+  let known = elements.get(node);
+  if (!known) elements.set(node, known = new Map([...node.fields.keys()].map((field) => [field, `f:${field}`])));
+  return known;
+}

@@ -1,3 +1,4 @@
+import { clone } from '../../shared/clone.ts';
 import type { Kind } from '../../shared/kind.ts';
 import type { KubeObject } from '../../shared/meta.ts';
 import { fromTime, toTime } from '../../shared/time.ts';
@@ -24,7 +25,7 @@ export function specFinalizers(kind: Kind, object: KubeObject): readonly string[
  * `deletionFinalizersForGarbageCollection` do: an object goes when its grace is 0 and no finalizer is left.
  */
 export function planDeletion<T extends KubeObject>(kind: Kind<T>, stored: T, options: DeleteOptions, nowMs: number): DeletionPlan<T> {
-  const object = structuredClone(stored);
+  const object = clone(stored);
   const { metadata } = object;
   const finalizers = finalizersFor(metadata.finalizers ?? [], options.propagationPolicy ?? kind.defaultPropagation);
   if (finalizers.length > 0) metadata.finalizers = finalizers;

@@ -111,12 +111,29 @@ export const childNode = (node: Node, key: string): Node | undefined => (node.ty
 
 /** `k:{…}` of an item of a keyed list; keys that it leaves out take their schema's default. */
 export function itemElement(node: Node, item: unknown): string {
-  const key: Record<string, unknown> = {};
-  for (const name of [...node.facts.listMapKeys ?? []].sort()) {
-    const value = isObject(item) ? item[name] ?? node.item?.fields.get(name)?.fallback : undefined;
-    if (value !== undefined) key[name] = value;
+  let text = '';
+  if (isObject(item)) {
+    for (const { label, name, fallback } of mapKeysOf(node)) {
+      const value = item[name] ?? fallback;
+      if (value !== undefined) text += `${text === '' ? '' : ','}${label}${JSON.stringify(value)}`;
+    }
   }
-  return `k:${JSON.stringify(key)}`;
+  return `k:{${text}}`;
+}
+
+interface MapKey { readonly name: string; readonly label: string; readonly fallback: unknown }
+
+/** A memo: a pure function of its node. */
+const mapKeys = new WeakMap<Node, readonly MapKey[]>();
+
+/** The keys of a keyed list, in order. */
+function mapKeysOf(node: Node): readonly MapKey[] {
+  let keys = mapKeys.get(node);
+  if (!keys) {
+    keys = [...node.facts.listMapKeys ?? []].sort().map((name) => ({ name, label: `${JSON.stringify(name)}:`, fallback: node.item?.fields.get(name)?.fallback }));
+    mapKeys.set(node, keys);
+  }
+  return keys;
 }
 
 export const memberElement = (value: unknown): string => `v:${JSON.stringify(value)}`;

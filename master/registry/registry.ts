@@ -1,4 +1,5 @@
 import type { Clock } from '../../shared/clock.ts';
+import { clone } from '../../shared/clone.ts';
 import { decode } from '../../shared/decode.ts';
 import type { Kind } from '../../shared/kind.ts';
 import { equal } from '../../shared/equal.ts';
@@ -14,6 +15,12 @@ import type { Admission, Allocator, Attempt, DeleteOptions, Deletion, KindChange
 
 /** How often a write that others keep winning against is tried, as the apiserver's `GuaranteedUpdate` users do. */
 const maxAttempts = 32;
+
+/** How often values are picked for an object, should others be faster each time. */
+const maxClaimAttempts = 8;
+
+/** A value that an allocator picked belongs to somebody else by now. */
+class ClaimLost extends Error {}
 
 export interface RegistryOptions {
   readonly store: Store;
@@ -47,6 +54,8 @@ export class Registry {
     this.kinds = options.kinds;
     this.#cache = new ParsedCache(options.cacheBytes ?? 16 * 1024 * 1024);
     this.#byPrefix = new Map(options.kinds.map((kind) => [kind.prefix, kind]));
+    // First of all subscribers, so that what any of them finds is current. Ends with the store.
+    options.store.subscribe(options.store.revision, (changes) => { for (const { key } of changes) this.#cache.forgetCurrent(key); }, new AbortController().signal);
   }
 
   /** Sets the admission chain. Plugins read this registry, so they come after it; called once, before the first write. */
@@ -70,7 +79,15 @@ export class Registry {
   }
 
   find<T extends KubeObject>(kind: Kind<T>, namespace: string, name: string): T | undefined {
-    return this.stored(kind, namespace, name)?.object;
+    const key = storeKey(kind, namespace, name);
+    return this.#cache.current<T>(key) ?? this.#load<T>(key);
+  }
+
+  #load<T extends KubeObject>(key: string): T | undefined {
+    const entry = this.store.get(key);
+    if (!entry) return undefined;
+    this.#cache.setCurrent(key, entry.revision);
+    return this.#cache.parse<T>(entry.revision, entry.bytes);
   }
 
   /** Objects of a kind in key order, parsed one at a time; of all namespaces when none is given. */
@@ -135,7 +152,7 @@ export class Registry {
   async create<T extends KubeObject>(kind: Kind<T>, namespace: string, document: unknown, options: WriteOptions = {}): Promise<Stored<T>> {
     const { value: object, errors } = this.#decode(kind, document, options);
     prepareMetadataForCreate(kind, object, namespace, this.#options.clock.now(), this.#options.random);
-    if (kind.status) resetStatus(kind as unknown as Kind, object);
+    if (kind.status && !kind.statusOnCreate) resetStatus(kind as unknown as Kind, object);
     kind.prepareCreate?.(object);
     kind.normalize?.(object);
     trackFields(kind, undefined, object, options, this.#options.clock.now());
@@ -167,7 +184,7 @@ export class Registry {
     return this.#retry(kind, name, false, async () => {
       const current = this.get(kind, namespace, name);
       checkPreconditions(kind, current.object, options.preconditions);
-      const next = change(structuredClone(current.object));
+      const next = change(clone(current.object));
       return next === undefined ? current : this.#replace(kind, namespace, name, next, current, options);
     });
   }
@@ -202,7 +219,7 @@ export class Registry {
       const current = this.get(kind, namespace, name);
       const { value } = this.#decode(kind, document, options);
       this.#checkIdentity(kind, namespace, name, value, current.object);
-      const object = structuredClone(current.object);
+      const object = clone(current.object);
       (object as { spec?: { finalizers?: readonly string[] } }).spec = { finalizers: specFinalizers(kind as unknown as Kind, value) };
       const waiting = object.metadata.finalizers?.length || specFinalizers(kind as unknown as Kind, object).length > 0;
       if (object.metadata.deletionTimestamp && !waiting) return this.#remove(kind, object, current.revision, options);
@@ -256,7 +273,7 @@ export class Registry {
     const { status } = into;
     const managed = object.metadata.managedFields;
     for (const key of Object.keys(into)) if (key !== 'status') delete into[key];
-    Object.assign(into, structuredClone(old), { status });
+    Object.assign(into, clone(old), { status });
     if (status === undefined) delete into['status'];
     if (managed) object.metadata.managedFields = managed;
   }
@@ -293,32 +310,54 @@ export class Registry {
   }
 
   async #admit(attempt: Attempt): Promise<void> {
-    for (const plugin of this.#admissions) if (plugin.admit && plugin.handles(attempt)) await plugin.admit(attempt);
+    for (const plugin of this.#admissions) {
+      const admitted = plugin.admit && plugin.handles(attempt) ? plugin.admit(attempt) : undefined;
+      if (admitted) await admitted;
+    }
   }
 
   async #validateAdmission(attempt: Attempt): Promise<void> {
-    for (const plugin of this.#admissions) if (plugin.validate && plugin.handles(attempt)) await plugin.validate(attempt);
+    for (const plugin of this.#admissions) {
+      const validated = plugin.validate && plugin.handles(attempt) ? plugin.validate(attempt) : undefined;
+      if (validated) await validated;
+    }
   }
 
   async #commit<T extends KubeObject>(kind: Kind<T>, object: T, old: T | undefined, expect: number, options: WriteOptions): Promise<Stored<T>> {
     const key = storeKey(kind, object.metadata.namespace ?? '', object.metadata.name ?? '');
-    const claims = this.#claims(kind, object, old, key);
-    if (old && unchanged(object, old)) return this.wrap({ key, revision: expect, bytes: toBytes(object) });
-    if (options.dryRun) return { revision: expect, bytes: toBytes(object), object };
-    let bytes: Uint8Array = new Uint8Array(0);
-    const put: Op = { type: 'put', key, expect, value: (revision) => (bytes = this.#stamped(object, revision)) };
-    const revision = await this.#write(kind, object, put, claims);
-    return { revision, bytes, object };
+    return this.#claiming(kind, object, async (completed) => {
+      const claims = this.#claims(kind, completed, old, key);
+      if (old && unchanged(completed, old)) return this.wrap<T>({ key, revision: expect, bytes: toBytes(completed) });
+      if (options.dryRun) return { revision: expect, bytes: toBytes(completed), object: completed };
+      let bytes: Uint8Array = new Uint8Array(0);
+      const put: Op = { type: 'put', key, expect, value: (revision) => (bytes = this.#stamped(completed, revision)) };
+      const revision = await this.#write(kind, completed, put, claims);
+      return { revision, bytes, object: completed };
+    });
   }
 
   async #remove<T extends KubeObject>(kind: Kind<T>, object: T, expect: number, options: WriteOptions): Promise<Stored<T>> {
     const key = storeKey(kind, object.metadata.namespace ?? '', object.metadata.name ?? '');
     if (options.dryRun) return { revision: expect, bytes: toBytes(object), object };
-    let bytes: Uint8Array = new Uint8Array(0);
-    const last = structuredClone(object);
-    const op: Op = { type: 'delete', key, expect, value: (revision) => (bytes = this.#stamped(last, revision)) };
-    const revision = await this.#write(kind, last, op, this.#claims(kind, undefined, object, key));
-    return { revision, bytes, object: last };
+    return this.#claiming(kind, clone(object), async (last) => {
+      let bytes: Uint8Array = new Uint8Array(0);
+      const op: Op = { type: 'delete', key, expect, value: (revision) => (bytes = this.#stamped(last, revision)) };
+      const revision = await this.#write(kind, last, op, this.#claims(kind, undefined, last, key));
+      return { revision, bytes, object: last };
+    });
+  }
+
+  /** Runs a commit; again on a fresh copy when a value that an allocator picked for it was taken at the same time. */
+  async #claiming<T extends KubeObject, R>(kind: Kind<T>, object: T, commit: (object: T) => Promise<R>): Promise<R> {
+    if (!this.#options.allocators.some((allocator) => allocator.handles(kind))) return commit(object);
+    for (let tries = 1; ; tries++) {
+      try {
+        return await commit(clone(object));
+      } catch (error) {
+        if (!(error instanceof ClaimLost)) throw error;
+        if (tries >= maxClaimAttempts) throw conflict(kind, nameOf(object), 'a value that it needs was taken at the same time; please try again');
+      }
+    }
   }
 
   /** Encodes an object with its revision, and keeps its parsed form for whoever hears of the change. */
@@ -338,7 +377,7 @@ export class Registry {
       const revisions = await this.store.write([...claims, op]);
       return revisions[revisions.length - 1]!;
     } catch (error) {
-      if (error instanceof ConflictError) throw error.key === op.key ? this.#lost(kind, object, op) : conflict(kind, nameOf(object), 'a value that it needs was taken at the same time; please try again');
+      if (error instanceof ConflictError) throw error.key === op.key ? this.#lost(kind, object, op) : new ClaimLost(error.message);
       if (error instanceof StoreError) throw unavailable(`the store cannot take writes: ${error.message}`);
       throw error;
     }
@@ -367,7 +406,7 @@ export class Registry {
 function resetStatus(kind: Kind, object: KubeObject): void {
   const initial = nodeOf(kind.schema).fields.get('status')?.fallback;
   if (initial === undefined) delete (object as { status?: unknown }).status;
-  else (object as { status?: unknown }).status = structuredClone(initial);
+  else (object as { status?: unknown }).status = clone(initial);
 }
 
 /** `core/pods/default/web`. */

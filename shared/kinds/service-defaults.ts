@@ -40,11 +40,13 @@ export function normalizeService({ spec }: ServiceParts): void {
 const hasClusterIP = ({ type }: ServiceSpec): boolean => type !== 'ExternalName';
 const hasNodePorts = ({ type }: ServiceSpec): boolean => type === 'NodePort' || type === 'LoadBalancer';
 
+/** A port keeps its node port, unless the writer has given that to another. */
 function keepNodePorts(spec: ServiceSpec, old: ServiceSpec): void {
+  const asked = new Set(spec.ports?.map(({ nodePort }) => nodePort));
   for (const port of spec.ports ?? []) {
     if (port.nodePort) continue;
     const before = old.ports?.find((other) => other.port === port.port && other.protocol === port.protocol);
-    if (before?.nodePort) port.nodePort = before.nodePort;
+    if (before?.nodePort && !asked.has(before.nodePort)) port.nodePort = before.nodePort;
   }
 }
 
@@ -56,10 +58,13 @@ function dropForType(spec: ServiceSpec, old: ServiceSpec): void {
     delete spec.ipFamilyPolicy;
     if (spec.internalTrafficPolicy === old.internalTrafficPolicy) delete spec.internalTrafficPolicy;
   }
+  if (old.type === 'LoadBalancer' && spec.type !== 'LoadBalancer') {
+    if (spec.loadBalancerClass === old.loadBalancerClass) delete spec.loadBalancerClass;
+    if (spec.allocateLoadBalancerNodePorts === old.allocateLoadBalancerNodePorts) delete spec.allocateLoadBalancerNodePorts;
+  }
   if (!hasNodePorts(old) || hasNodePorts(spec)) return;
   if (spec.externalTrafficPolicy === old.externalTrafficPolicy) delete spec.externalTrafficPolicy;
   if (spec.healthCheckNodePort === old.healthCheckNodePort) delete spec.healthCheckNodePort;
-  if (spec.type !== 'LoadBalancer' && spec.allocateLoadBalancerNodePorts === old.allocateLoadBalancerNodePorts) delete spec.allocateLoadBalancerNodePorts;
   for (const port of spec.ports ?? []) {
     if (old.ports?.some((other) => other.nodePort === port.nodePort)) delete port.nodePort;
   }

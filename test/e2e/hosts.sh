@@ -21,7 +21,7 @@
 # Environment: LAB     state folder, default ${TMPDIR:-/tmp}/wherry-lab
 #              LABP    prefix of namespaces and cgroups, default wl; labs that differ in both can run side by side
 #              LAB_IMAGES   images that up gives to every host, default wherry-test/busybox if it is here
-#              LAB_DOCKERD  more flags for the engines, such as --live-restore
+#              LAB_DOCKERD  more flags for the engines, such as --live-restore; those of host I alone: the file $LAB/I/flags
 set -u
 
 lab=${LAB:-${TMPDIR:-/tmp}/wherry-lab}
@@ -166,7 +166,7 @@ start_engine() {
   "${enter[@]}" setsid dockerd -H "unix://$d/docker.sock" -p "$d/pid" --config-file "$d/daemon.json" \
     --data-root "$d/data" --exec-root "$d/exec" --bip "$pods.$i.1/24" --ip-masq=false \
     --cgroup-parent "/$prefix$i" --exec-opt native.cgroupdriver=cgroupfs \
-    ${flags[@]+"${flags[@]}"} ${LAB_DOCKERD:-} >>"$d/log" 2>&1 </dev/null &
+    ${flags[@]+"${flags[@]}"} ${LAB_DOCKERD:-} $(cat "$d/flags" 2>/dev/null) >>"$d/log" 2>&1 </dev/null &
 }
 
 not_running_or_answers() { ! dockerd_pid "$1" >/dev/null || answers "$1"; }

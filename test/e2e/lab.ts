@@ -1,8 +1,9 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 /**
  * A cluster on simulated hosts: a master in the data centre (host 0, 10.99.0.254), and agents on hosts 1..N, each in a
@@ -11,6 +12,10 @@ import { join, resolve } from 'node:path';
 export interface Lab {
   readonly hosts: number;
   readonly kubeconfig: string;
+  /** Of everything: `logs/NAME.log`, `master` and `agentN` are the data directories. */
+  readonly directory: string;
+  /** What hosts.sh calls $LAB: `N/docker.sock` and `N/pid` of the engines. */
+  readonly engines: string;
   /** Runs kubectl in the data centre; resolves with its standard output, rejects with its standard error. */
   kubectl(...args: string[]): Promise<string>;
   /** The same, with a document on standard input. */
@@ -45,6 +50,8 @@ export interface LabOptions {
 }
 
 const root = process.cwd();
+/** The build that this file is of: its master and agent are what is tested. */
+const build = fileURLToPath(new URL('../..', import.meta.url));
 const masterAddress = '10.99.0.254';
 const masterPort = 6443;
 const script = resolve(root, 'test/e2e/hosts.sh');
@@ -122,7 +129,7 @@ export async function createLab(options: LabOptions): Promise<Lab> {
   });
 
   const lab: Lab = {
-    hosts: options.hosts, kubeconfig,
+    hosts: options.hosts, kubeconfig, directory, engines: env.LAB,
     kubectl: (...args) => hosts(['sh', '0', kubectl, '--kubeconfig', kubeconfig, ...args]),
     kubectlWith: (input, ...args) => hosts(['sh', '0', kubectl, '--kubeconfig', kubeconfig, ...args], { input }),
     on: (host, ...command) => hosts(['sh', String(host), ...command]),
@@ -130,12 +137,13 @@ export async function createLab(options: LabOptions): Promise<Lab> {
     docker: (host, ...args) => hosts(['docker', String(host), ...args]),
     host: async (verb, host) => { await hosts([verb, String(host)]); },
     async startMaster() {
-      start('master', 0, [process.execPath, resolve(root, 'dist/master/main.js'), 'master', '--data-dir', dataDir, '--bind-address', masterAddress, '--port', String(masterPort), ...options.masterFlags ?? []]);
+      start('master', 0, [process.execPath, join(build, 'master/main.js'), 'master', '--data-dir', dataDir, '--bind-address', masterAddress, '--port', String(masterPort), ...options.masterFlags ?? []]);
       await until('the master is ready', 30_000, () => lab.kubectl('get', '--raw', '/readyz').then((text) => text.startsWith('ok')));
     },
     async startAgent(host) {
-      const token = (await hosts(['sh', '0', process.execPath, resolve(root, 'dist/master/main.js'), 'token', 'create', '--data-dir', dataDir]).catch(() => '')).trim();
-      const command = options.agentCommand ?? [process.execPath, resolve(root, 'dist/agent/main.js')];
+      const known = existsSync(join(directory, `agent${host}`, 'identity', 'identity.json'));
+      const token = known ? '' : (await hosts(['sh', '0', process.execPath, join(build, 'master/main.js'), 'token', 'create', '--data-dir', dataDir]).catch(() => '')).trim();
+      const command = options.agentCommand ?? [process.execPath, join(build, 'agent/main.js')];
       start(`agent${host}`, host, [...command, '--master', `wss://${masterAddress}:${masterPort}`, ...(token ? ['--token', token] : []),
         '--node-name', `node${host}`, '--node-ip', `10.99.0.${host}`, '--data-dir', join(directory, `agent${host}`),
         '--docker-host', `unix://${env.LAB}/${host}/docker.sock`, ...options.agentFlags ?? []]);

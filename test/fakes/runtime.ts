@@ -1,7 +1,7 @@
 import type { Clock } from '../../shared/clock.ts';
 import {
   RuntimeError, type ContainerDetails, type ContainerStats, type ContainerSummary, type CreateOptions, type DiskUsage, type ExecResult,
-  type ImageDetails, type LogOptions, type RegistryAuth, type Runtime, type RuntimeEvent, type RuntimeInfo,
+  type ExecStreams, type ImageDetails, type LogOptions, type ProcessOutput, type ProcessStreams, type RegistryAuth, type Runtime, type RuntimeEvent, type RuntimeInfo,
 } from '../../agent/runtime/runtime.ts';
 
 interface FakeContainer { details: ContainerDetails; readonly options: CreateOptions; log: Uint8Array[] }
@@ -19,6 +19,8 @@ export class FakeRuntime implements Runtime {
   /** Called before each call that changes something; may throw, as an engine might. */
   before: (call: string, id: string) => void = () => {};
   pulls = 0;
+  /** Commands that were hung up. */
+  readonly hungUp: string[] = [];
   readonly #clock: Clock;
   readonly #followers = new Set<{ label: string; push: (event: RuntimeEvent) => void }>();
   #count = 0;
@@ -99,6 +101,19 @@ export class FakeRuntime implements Runtime {
     return this.execs.get(command.join(' ')) ?? { exitCode: 0, output: '', timedOut: false };
   }
 
+  /** Echoes its input, then what {@link execs} says of the command. */
+  async openExec(id: string, command: readonly string[]): Promise<ExecStreams> {
+    const { exitCode, output } = await this.exec(id, command);
+    const streams = echo(output);
+    return { ...streams, exitCode: async () => exitCode, hangUp: async () => { this.hungUp.push(command.join(' ')); streams.close(); } };
+  }
+
+  /** Echoes its input. */
+  async attach(id: string): Promise<ProcessStreams> {
+    if (this.#get(id).details.state !== 'running') throw new RuntimeError('conflict', `container ${id} is not running`);
+    return echo('');
+  }
+
   async *logs(id: string, options: LogOptions): AsyncIterable<Uint8Array> {
     const { log } = this.#get(id);
     yield* options.tailLines === undefined ? log : log.slice(Math.max(0, log.length - options.tailLines));
@@ -171,4 +186,26 @@ export class FakeRuntime implements Runtime {
   #tell(type: RuntimeEvent['type'], { id, labels }: ContainerDetails): void {
     for (const follower of this.#followers) if (follower.label in labels) follower.push({ type, id, labels });
   }
+}
+
+/** A process that gives back what it gets; sizes of its terminal as `[WIDTHxHEIGHT]`; at the end, `last`. */
+function echo(last: string): ProcessStreams {
+  const waiting: Uint8Array[] = [];
+  let over = false;
+  let wake = (): void => {};
+  const push = (bytes: Uint8Array): void => { waiting.push(bytes); wake(); };
+  async function* output(): AsyncIterable<ProcessOutput> {
+    while (!over || waiting.length > 0) {
+      const bytes = waiting.shift();
+      if (bytes) yield { from: 1, bytes };
+      else await new Promise<void>((resolve) => { wake = resolve; });
+    }
+    if (last) yield { from: 1, bytes: Buffer.from(last) };
+  }
+  const end = (): void => { over = true; wake(); };
+  return {
+    output: output(), end, close: end,
+    write: async (bytes) => push(Buffer.from(bytes)),
+    resize: async (width, height) => push(Buffer.from(`[${width}x${height}]`)),
+  };
 }

@@ -226,6 +226,7 @@ test('logs come from the node of the pod, and what is wrong is said', async () =
   const aborted: string[] = [];
   const agent = cluster.startAgent('n1', new MemoryState(), {
     async *openStream(request, signal) {
+      if (request.type !== 'logs') throw new Error(`no ${request.type} here`);
       if (request.previous) throw Object.assign(new Error(`previous terminated container "${request.container}" in pod "${request.pod}" not found`), { code: 400 });
       try {
         for (let i = 0; i < 100; i++) yield Buffer.from(`${i} `.padEnd(10_000, '.'));

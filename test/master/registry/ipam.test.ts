@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import { services, type Service } from '../../../shared/kinds/service.ts';
 import type { StatusError } from '../../../shared/status.ts';
 import { parseRange, ipNumber, ipText } from '../../../master/registry/ipam-range.ts';
+import { openMemoryStore } from '../../../master/store/memory.ts';
 import { Cluster } from '../controllers/cluster.ts';
 
 const test = suite('ipam');
@@ -80,6 +81,42 @@ test('one port under two protocols shares its node port', async () => {
   const cluster = new Cluster();
   const { spec } = await make(cluster, 'dns', { type: 'NodePort', ports: [{ name: 'udp', port: 53, protocol: 'UDP' }, { name: 'tcp', port: 53, protocol: 'TCP' }] });
   assert.is(spec.ports![0]!.nodePort, spec.ports![1]!.nodePort);
+});
+
+test('picks again when another writer takes the same values at the same time', async () => {
+  // Two registries know nothing of each other's picks, and look for free values in the same place.
+  const store = openMemoryStore();
+  const [one, two] = [new Cluster({ store, random: () => 0 }), new Cluster({ store, random: () => 0 })];
+  const made = await Promise.all([one, two, one, two].map((cluster, index) => make(cluster, `s${index}`, { type: 'NodePort' })));
+  assert.is(new Set(made.map((service) => service.spec.clusterIP)).size, 4);
+  assert.is(new Set(made.map((service) => service.spec.ports![0]!.nodePort)).size, 4);
+  for (const service of made) assert.equal(one.registry.find(services, 'default', service.metadata.name!), service);
+});
+
+test('a value asked for by name is not replaced by another', async () => {
+  const store = openMemoryStore();
+  const [one, two] = [new Cluster({ store }), new Cluster({ store })];
+  const answers = await Promise.all([one, two].map((cluster, index) => refusal(make(cluster, `s${index}`, { clusterIP: '10.96.0.10' }))));
+  assert.equal(answers.sort(), [
+    '422 Service "s1" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.10"]: failed to allocate IP 10.96.0.10: provided IP is already allocated',
+    'no refusal',
+  ]);
+});
+
+test('a replacement that leaves assigned values out keeps them, through changes of type', async () => {
+  const cluster = new Cluster();
+  const replace = async (spec: Record<string, unknown>): Promise<Service> => (await cluster.registry.update(services, 'default', 'a', serviceDocument('a', spec))).object;
+  const { clusterIP } = (await make(cluster, 'a')).spec;
+  const nodePort = (await replace({ type: 'NodePort' })).spec.ports![0]!.nodePort;
+  assert.ok(nodePort);
+  const balanced = await replace({ type: 'LoadBalancer', selector: { app: 'other' } });
+  assert.equal([balanced.spec.clusterIP, balanced.spec.ports![0]!.nodePort], [clusterIP, nodePort]);
+  const internal = await change(cluster, 'a', { type: 'ClusterIP' });
+  assert.equal([internal.spec.clusterIP, internal.spec.ports![0]!.nodePort], [clusterIP, undefined]);
+  assert.is((await make(cluster, 'b', { type: 'NodePort', ports: [{ port: 80, nodePort }] })).spec.ports![0]!.nodePort, nodePort, 'the node port is free');
+  const external = await change(cluster, 'a', { type: 'ExternalName', externalName: 'example.com' });
+  assert.equal([external.spec.clusterIP, external.spec.clusterIPs], [undefined, undefined]);
+  assert.is((await make(cluster, 'c', { clusterIP })).spec.clusterIP, clusterIP, 'the address is free');
 });
 
 test.run();

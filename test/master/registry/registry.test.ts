@@ -6,6 +6,7 @@ import { openMemoryStore } from '../../../master/store/memory.ts';
 import { kinds } from '../../../shared/kinds/index.ts';
 import { configMaps, type ConfigMap } from '../../../shared/kinds/configmap.ts';
 import { namespaces } from '../../../shared/kinds/namespace.ts';
+import { nodes } from '../../../shared/kinds/node.ts';
 import { pods } from '../../../shared/kinds/pod.ts';
 import { replicationControllers } from '../../../shared/kinds/replicationcontroller.ts';
 import { StatusError } from '../../../shared/status.ts';
@@ -54,6 +55,20 @@ test('create refuses', async () => {
   assert.equal(await failure(registry.create(configMaps, 'n', { metadata: {} })), [422, 'Invalid', 'ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required']);
   assert.equal(await failure(registry.create(configMaps, 'n', { metadata: { name: 'b' }, data: { x: 1 } })), [400, 'BadRequest', 'ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field ConfigMap.data.x of type string']);
   assert.is(registry.find(configMaps, 'n', 'b'), undefined);
+});
+
+test('what is found is current, also for who hears of the change', async () => {
+  const registry = open();
+  const heard: (string | undefined)[] = [];
+  const stop = new AbortController();
+  registry.changes(0, () => heard.push(registry.find(configMaps, 'n', 'a')?.data?.['x']), stop.signal);
+  await registry.create(configMaps, 'n', map('a', { x: '1' }));
+  assert.is(registry.find(configMaps, 'n', 'a')?.data?.['x'], '1');
+  await registry.update(configMaps, 'n', 'a', map('a', { x: '2' }));
+  await registry.delete(configMaps, 'n', 'a');
+  await registry.create(configMaps, 'n', map('a', { x: '3' }));
+  assert.equal(heard, ['1', '2', undefined, '3']);
+  stop.abort();
 });
 
 test('names are generated', async () => {
@@ -115,6 +130,15 @@ test('a dry run checks and stores nothing', async () => {
   await registry.update(configMaps, 'n', 'a', map('a', { x: '2' }), { dryRun: true });
   await registry.delete(configMaps, 'n', 'a', { dryRun: true });
   assert.equal([registry.get(configMaps, 'n', 'a').object.data, registry.store.revision], [{ x: '1' }, revision]);
+});
+
+test('a node brings its first status along, and nobody else does', async () => {
+  const registry = open();
+  const node = await registry.create(nodes, '', { metadata: { name: 'a' }, status: { capacity: { cpu: '4' } } }, { fieldManager: 'agent' });
+  assert.equal(node.object.status.capacity, { cpu: '4' });
+  assert.equal(node.object.metadata.managedFields, undefined);
+  const namespace = await registry.create(namespaces, '', { metadata: { name: 'a' }, status: { phase: 'Terminating' } });
+  assert.is(namespace.object.status.phase, 'Active');
 });
 
 test('status and the rest are written apart, generations count the rest', async () => {

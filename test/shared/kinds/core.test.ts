@@ -99,6 +99,19 @@ test('services: changes', () => {
   assert.equal([internal.errors, internal.object.spec.ports?.[0]?.nodePort, internal.object.spec.externalTrafficPolicy], [[], undefined, undefined]);
 });
 
+test('services: a node port that moves to another port is not kept by the first', () => {
+  const ports = [{ name: 'a', port: 80, nodePort: 30080 }, { name: 'b', port: 81, nodePort: 30081 }];
+  const old = made(services, { metadata, spec: { type: 'NodePort', clusterIP: '10.96.0.5', ports } }).object;
+  const moved = changed(services, old, { metadata, spec: { type: 'NodePort', ports: [{ name: 'a', port: 80 }, { name: 'b', port: 81, nodePort: 30080 }] } });
+  assert.equal([moved.errors, moved.object.spec.ports?.map(({ nodePort }) => nodePort)], [[], [undefined, 30080]]);
+});
+
+test('services: what only a load balancer has goes with it', () => {
+  const old = made(services, { metadata, spec: { type: 'LoadBalancer', clusterIP: '10.96.0.5', loadBalancerClass: 'example.com/x', ports: [{ port: 80, nodePort: 30080 }] } }).object;
+  const { errors, object } = changed(services, old, { metadata, spec: { ...old.spec, type: 'NodePort' } });
+  assert.equal([errors, object.spec.loadBalancerClass, object.spec.allocateLoadBalancerNodePorts, object.spec.ports?.[0]?.nodePort], [[], undefined, undefined, 30080]);
+});
+
 test('services: columns', () => {
   const { object } = made(services, { metadata, spec: { type: 'LoadBalancer', clusterIP: '10.96.0.5', selector: { b: '2', a: '1' }, ports: [{ name: 'a', port: 80, nodePort: 30080 }, { name: 'b', port: 53, protocol: 'UDP' }] } });
   assert.equal(cells(services, object, now), { Name: 'a', Type: 'LoadBalancer', 'Cluster-IP': '10.96.0.5', 'External-IP': '<pending>', 'Port(s)': '80:30080/TCP,53/UDP', Age: '10m', Selector: 'a=1,b=2' });

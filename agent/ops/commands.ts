@@ -1,0 +1,70 @@
+import { loadConfigFile, readAgentConfig, readOptions, type AgentConfig, type ConfigFile } from '../config.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { askStatus } from './ask.ts';
+import { commandOf, lookForInstall, planInstall, startAdvice } from './install.ts';
+import type { Program } from './program.ts';
+import { purge } from './purge.ts';
+import { exitCodeOf } from './status.ts';
+import { statusText } from './status-text.ts';
+import { applySteps, stepText, type Step, type StepOutcome } from './steps.ts';
+import { lookForUninstall, planUninstall } from './uninstall.ts';
+
+/** Flags as cac gives them. */
+export type Flags = Readonly<Record<string, unknown>>;
+
+export interface CommandOptions {
+  readonly flags: Flags;
+  /** Prints to standard output; `text` ends in a newline. */
+  readonly print: (text: string) => void;
+}
+
+/** `wherry agent install`. @throws ConfigError or StepError with one line for the user */
+export async function install({ flags, print, program }: CommandOptions & { readonly program: Program }): Promise<void> {
+  const facts = await lookForInstall(flags, program);
+  const steps = planInstall(facts);
+  if (flags['dryRun']) return showSteps(steps, print);
+  const changed = await applySteps(steps, reporter(print));
+  print(changed || facts.systemd ? `Installed: ${commandOf(facts).join(' ')}\n` : 'Nothing to change: it is installed as it should be.\n');
+  if (facts.systemd) print(`It is running; see "${facts.program.type === 'binary' ? 'wherry-agent' : 'wherry agent'} status" and "journalctl -u wherry-agent".\n`);
+  for (const line of startAdvice(facts)) print(`${line}\n`);
+}
+
+/** `wherry agent uninstall`. @throws ConfigError or StepError with one line for the user */
+export async function uninstall({ flags, print, runtime }: CommandOptions & { readonly runtime: (config: AgentConfig) => Runtime }): Promise<void> {
+  const facts = await lookForUninstall(flags);
+  const steps = planUninstall(facts);
+  if (flags['dryRun']) {
+    showSteps(steps, print);
+    if (facts.purge) print(`remove the containers of ${facts.dataDir}, and ${facts.dataDir}\n`);
+    return;
+  }
+  await applySteps(steps, reporter(print));
+  if (facts.purge && !facts.root) {
+    const config = readAgentConfig({ dataDir: facts.dataDir, ...(facts.dockerHost === undefined ? {} : { dockerHost: facts.dockerHost }) });
+    await purge({ dataDir: facts.dataDir, runtime: runtime(config), report: (line) => print(`${line}\n`) });
+  } else if (!facts.root) {
+    print(`Containers go on, and ${facts.dataDir} keeps identity and state. To remove both: uninstall --purge${facts.dataDir === readAgentConfig({}).dataDir ? '' : ` --data-dir ${facts.dataDir}`}\n`);
+  }
+}
+
+/** `wherry agent status`. @returns the exit status. @throws ConfigError, or Error with one line for the user */
+export async function status({ flags, print, nowMs }: CommandOptions & { readonly nowMs: number }): Promise<number> {
+  const answer = await askStatus(readAgentConfig({ ...await settingsFor(flags), ...readOptions(flags) }).dataDir);
+  print(flags['json'] ? `${JSON.stringify(answer, undefined, 2)}\n` : statusText(answer, nowMs));
+  return exitCodeOf(answer);
+}
+
+/** The config file's settings, unless the data directory, all that is needed of them, is given. */
+const settingsFor = (flags: Flags): Promise<ConfigFile> => (flags['dataDir'] !== undefined && flags['config'] === undefined ? Promise.resolve({}) : loadConfigFile(flags['config']));
+
+const reporter = (print: (text: string) => void) => (step: Step, outcome: StepOutcome): void => {
+  if (outcome === 'done' && step.type !== 'removeEmpty') print(`${stepText(step)}\n`);
+};
+
+/** What would be done, with the content of files; secrets are not shown. */
+function showSteps(steps: readonly Step[], print: (text: string) => void): void {
+  for (const step of steps) {
+    print(`${stepText(step)}${step.type === 'removeEmpty' ? ' if nothing else is in it' : ''}\n`);
+    if (step.type === 'write') print(`${(step.secret ? '(the token)' : step.content.trimEnd()).replace(/^/gm, '    ')}\n`);
+  }
+}

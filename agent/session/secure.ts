@@ -1,0 +1,77 @@
+import { X509Certificate } from 'node:crypto';
+import type { LookupFunction } from 'node:net';
+import { connect, type TLSSocket } from 'node:tls';
+
+export interface SecureOptions {
+  readonly url: URL;
+  /** PEM of the authority that the server's certificate must come from. */
+  readonly ca: string;
+  /** Name that it must have, whatever the address. */
+  readonly name: string;
+  /** Client certificate and its key, PEM. */
+  readonly identity?: { readonly key: string; readonly certificate: string };
+  /** How names become addresses; the system's way by default. */
+  readonly lookup?: LookupFunction;
+  /** Time for TCP and TLS together. */
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** A connection to a server that has proved who it is. */
+export interface Secured {
+  readonly socket: TLSSocket;
+  /** The server's certificate or its authority's is not valid at this host's time. */
+  readonly outOfTime: boolean;
+}
+
+/**
+ * Opens a TLS connection, and hands it out only once the server has shown a certificate of that name from that very
+ * authority. Its dates do not count: a host without a clock that survives a power cut boots in 1970, and a certificate
+ * is as hard to forge after its end as before. What keeps old ones from being used is that they never leave the master.
+ * @throws Error with the reason
+ */
+export function connectSecurely({ url, ca, name, identity, lookup, timeoutMs, signal }: SecureOptions): Promise<Secured> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({
+      host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 443), servername: name, ca, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'],
+      ...(identity ? { key: identity.key, cert: identity.certificate } : {}), ...(lookup ? { lookup } : {}),
+    });
+    const fail = (error: Error): void => {
+      settle();
+      socket.on('error', () => {});
+      socket.destroy();
+      reject(error);
+    };
+    const stop = (): void => fail(new Error('stopped'));
+    const timer = setTimeout(() => fail(new Error(`no connection within ${timeoutMs / 1000} s`)), timeoutMs);
+    const settle = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', stop);
+      socket.off('error', fail);
+    };
+    signal.addEventListener('abort', stop, { once: true });
+    socket.on('error', fail);
+    socket.once('secureConnect', () => {
+      const verdict = judge(socket, ca, name);
+      if (typeof verdict === 'string') return fail(new Error(`its certificate is not to be trusted: ${verdict}`));
+      settle();
+      resolve({ socket, ...verdict });
+    });
+    if (signal.aborted) stop();
+  });
+}
+
+const serverAuth = '1.3.6.1.5.5.7.3.1';
+
+function judge(socket: TLSSocket, ca: string, name: string): { readonly outOfTime: boolean } | string {
+  if (socket.authorized) return { outOfTime: false };
+  const error = socket.authorizationError as (Error & { code?: string }) | string | undefined;
+  const code = String((error as { code?: string } | undefined)?.code ?? error);
+  const peer = socket.getPeerX509Certificate();
+  if (!peer || !/^CERT_(HAS_EXPIRED|NOT_YET_VALID)$/.test(code)) return code;
+  // OpenSSL names the last problem only, and does not look at the name after one: all but the dates is checked here.
+  const authority = new X509Certificate(ca);
+  if (!peer.checkIssued(authority) || !peer.verify(authority.publicKey)) return 'it is of another authority';
+  if (peer.ca || !(peer.keyUsage ?? []).includes(serverAuth)) return 'it is no server\'s';
+  return peer.checkHost(name) === undefined ? `it is not for ${name}` : { outOfTime: true };
+}

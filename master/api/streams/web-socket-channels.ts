@@ -1,0 +1,97 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer, type WebSocket } from 'ws';
+import { badRequest } from '../../../shared/status.ts';
+import { pacedSend } from './transport.ts';
+
+/**
+ * Several byte streams over one WebSocket: each message begins with the number of its channel, as a byte or, in the
+ * `base64` protocols, as a digit before text in base64.
+ */
+export interface ChannelSocket {
+  /** Subprotocol agreed on; `''` for a client that asked for none. */
+  readonly protocol: string;
+  /** Resolves when there is room for more, or the connection is over. */
+  send(channel: number, bytes: Uint8Array): Promise<void>;
+  /** Sets who gets messages and the end; a promise that `message` gives holds up reading when many wait. Called once. */
+  listen(listener: { message(channel: number, bytes: Uint8Array): Promise<void> | undefined; end(): void }): void;
+  close(): void;
+}
+
+/** Bytes of messages in hand before the client is read no further. */
+const highWater = 256 * 1024;
+
+/** How often a client is pinged: one that is gone is noticed so even while nothing of it is read. */
+const pingMs = 15_000;
+
+const sockets = (protocol: string): WebSocketServer => new WebSocketServer({
+  noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: 32 * 1024 * 1024, skipUTF8Validation: true, handleProtocols: () => protocol || false,
+});
+
+/** The first of the client's subprotocols that is served; `''` if it names none (a bearer token's aside). @throws StatusError 400 */
+export function chooseProtocol(req: IncomingMessage, served: readonly string[]): string {
+  const offered = (req.headers['sec-websocket-protocol'] ?? '').split(',').map((word) => word.trim()).filter((word) => word !== '' && !word.startsWith('base64url.bearer.'));
+  if (offered.length === 0) return '';
+  const chosen = offered.find((word) => served.includes(word));
+  if (!chosen) throw badRequest(`unable to upgrade: unable to negotiate protocol: client supports [${offered.join(' ')}], server accepts [${served.join(' ')}]`);
+  return chosen;
+}
+
+/** Completes a WebSocket's handshake. */
+export function acceptWebSocket(req: IncomingMessage, socket: Duplex, head: Buffer, protocol: string): Promise<WebSocket> {
+  return new Promise((resolve, reject) => {
+    // Its answer to what is no handshake is its own.
+    socket.once('close', () => reject(badRequest('the client went away')));
+    sockets(protocol).handleUpgrade(req, socket, head, (webSocket) => {
+      const beat = setInterval(() => { if (webSocket.readyState === webSocket.OPEN) webSocket.ping(); }, pingMs);
+      webSocket.once('close', () => clearInterval(beat));
+      webSocket.on('error', () => webSocket.terminate());
+      resolve(webSocket);
+    });
+  });
+}
+
+export function channelSocket(socket: WebSocket): ChannelSocket {
+  const base64 = socket.protocol.includes('base64.');
+  const encode = base64 ? encodeText : encodeBinary;
+  const decode = base64 ? decodeText : decodeBinary;
+  return {
+    protocol: socket.protocol,
+    send: (channel, bytes) => pacedSend(socket, encode(channel, bytes)),
+    listen({ message, end }) {
+      let inHand = 0;
+      socket.on('message', (data) => {
+        const read = decode(data as Buffer);
+        const taken = read && message(read.channel, read.bytes);
+        if (!taken) return;
+        inHand += read.bytes.length;
+        if (inHand > highWater) socket.pause();
+        void taken.then(() => {
+          inHand -= read.bytes.length;
+          if (inHand < highWater / 2 && socket.isPaused) socket.resume();
+        });
+      });
+      if (socket.readyState === socket.CLOSED) end();
+      else socket.once('close', end);
+    },
+    close: () => { socket.resume(); socket.close(1000); },
+  };
+}
+
+interface Message { readonly channel: number; readonly bytes: Uint8Array }
+
+function encodeBinary(channel: number, bytes: Uint8Array): Uint8Array {
+  const message = Buffer.allocUnsafe(1 + bytes.length);
+  message[0] = channel;
+  message.set(bytes, 1);
+  return message;
+}
+
+const encodeText = (channel: number, bytes: Uint8Array): string => String(channel) + Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
+
+const decodeBinary = (data: Buffer): Message | undefined => (data.length > 0 ? { channel: data[0]!, bytes: data.subarray(1) } : undefined);
+
+function decodeText(data: Buffer): Message | undefined {
+  const channel = (data[0] ?? 0) - 0x30;
+  return channel >= 0 && channel <= 9 ? { channel, bytes: Buffer.from(data.toString('latin1', 1), 'base64') } : undefined;
+}
