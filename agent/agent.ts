@@ -7,6 +7,7 @@ import type { Log } from '../shared/log.ts';
 import type { Payload } from '../shared/protocol.ts';
 import { Scope } from '../shared/scope.ts';
 import { stopSecondsOf } from '../shared/unreachable.ts';
+import { architectures } from '../shared/upgrade.ts';
 import { kubernetesVersion, version } from '../shared/version.ts';
 import type { AgentConfig } from './config.ts';
 import { Credentials } from './credentials.ts';
@@ -32,6 +33,9 @@ import { StateHealth } from './state/health.ts';
 import { Journal } from './state/journal.ts';
 import type { State } from './state/state.ts';
 import { openStream } from './streams/open.ts';
+import type { OnTrial } from './upgrade/on-trial.ts';
+import type { Signs } from './upgrade/trial.ts';
+import { Upgrader, type UpgraderOptions } from './upgrade/upgrader.ts';
 
 export interface AgentOptions {
   readonly config: AgentConfig;
@@ -39,6 +43,10 @@ export interface AgentOptions {
   /** In [0, 1). */
   readonly random: () => number;
   readonly log: Log;
+  /** For an agent that is one executable file: it can be upgraded from the master. */
+  readonly upgrades?: Pick<UpgraderOptions, 'program' | 'result' | 'onCandidate'>;
+  /** This program is on trial, and says here how it fares. */
+  readonly trial?: OnTrial;
 }
 
 /** What the node must know of the cluster even when the master is away; the note `cluster` in the state. */
@@ -79,6 +87,8 @@ export async function runAgent({ config: given, ...options }: AgentOptions, sign
     const scope = new Scope(signal);
     scope.start((stop) => health.run(() => state.flush(), stop));
     scope.start((stop) => agent.run(stop));
+    const signs = (): Signs => ({ version, state: health.trouble === undefined, engine: agent.engineAnswers, master: link.view.phase === 'connected' });
+    if (options.trial) scope.start((stop) => options.trial!.run(signs, stop));
     await scope.wait();
   } finally {
     whole.stop();
@@ -102,6 +112,9 @@ class Agent {
   readonly #events: EventLog;
   readonly #runtime: DockerRuntime;
   readonly #outage: Outage;
+  readonly #upgrader: Upgrader | undefined;
+  /** The engine answers, as the pod manager finds. */
+  engineAnswers = false;
   #proxy: Proxy | undefined;
   #range: { readonly cidr: string; readonly scope: Scope; readonly route: ServiceRange } | undefined;
   #scope: Scope | undefined;
@@ -122,7 +135,7 @@ class Agent {
       root: join(config.dataDir, 'pods'), owner: config.dataDir,
       pause: { image: pauseImageName, archive: () => pauseImageTar(pauseArchs[process.arch] ?? 'amd64') },
       node: () => this.#node.facts(), cluster: () => undefined,
-      report: (report) => this.#session.report(report), engine: (up) => this.#node.engine(up), outage: this.#outage,
+      report: (report) => this.#session.report(report), engine: (up) => { this.engineAnswers = up; this.#node.engine(up); }, outage: this.#outage,
       mayRemove: () => !state.healed || this.#outage.ms === undefined,
     });
     const credentials = new Credentials({
@@ -130,9 +143,14 @@ class Agent {
       clock, random, log: log.named('credentials'),
       connecting: { lookup: masterLookup({ last: (name) => this.#lastAddress(name) }), onReached: (name, address) => this.#reached(name, address), count: link.bytes },
     });
+    const { upgrades } = options;
+    this.#upgrader = upgrades && new Upgrader({
+      ...upgrades, arch: architectures[process.arch] ?? process.arch, dataDir: config.dataDir, version, clock, log: log.named('upgrade'),
+      reach: () => ({ ...credentials.reach, lookup: masterLookup({ last: (name) => this.#lastAddress(name) }) }),
+    });
     this.#session = new Session({
       node: config.nodeName, agentVersion: version, bootId, state, clock, random, log: log.named('session'),
-      connect: (signal) => credentials.connect(signal), renewal: credentials,
+      connect: (signal) => credentials.connect(signal), renewal: credentials, ...(this.#upgrader ? { upgrade: this.#upgrader } : {}),
       onWelcome: (settings) => { link.welcomed(); this.#welcome(settings); },
       link,
       onLink: (heardMs) => { this.#outage.link(heardMs); this.#pods.linkChanged(); },
@@ -155,7 +173,7 @@ class Agent {
     const unsubscribe = this.#state.subscribe((keys) => { if (keys.some((key) => /^(service|endpoints)\//.test(key))) this.#route(); });
     this.#outage.keep();
     log.info('started', { version, node: config.nodeName, dataDir: config.dataDir, revision: this.#state.held.revision });
-    for (const part of [proxy, this.#node, this.#pods, this.#session]) scope.start((stop) => part.run(stop));
+    for (const part of [proxy, this.#node, this.#pods, this.#session, ...(this.#upgrader ? [this.#upgrader] : [])]) scope.start((stop) => part.run(stop));
     try {
       await scope.wait();
     } finally {

@@ -77,6 +77,12 @@ export class Credentials implements CertificateRenewal {
     return this.#identity.certificate;
   }
 
+  /** What another connection to the same master is made with. */
+  get reach(): { readonly server: string; readonly ca: string; readonly identity: Pair } {
+    const { ca, key, certificate } = this.#identity;
+    return { server: this.#at, ca, identity: { key, certificate } };
+  }
+
   /** Resolves when nothing is being written or asked for. */
   async idle(): Promise<void> {
     await this.#work;

@@ -3,10 +3,14 @@ import { cac } from 'cac';
 import { systemClock } from '../shared/clock.ts';
 import { createLog } from '../shared/log.ts';
 import { version } from '../shared/version.ts';
-import { runAgent } from './agent.ts';
+import { runAgent, type AgentOptions } from './agent.ts';
 import { ConfigError, loadConfigFile, readAgentConfig } from './config.ts';
 import { EnrolError } from './enrol.ts';
 import { DockerRuntime } from './runtime/docker.ts';
+import { OnTrial } from './upgrade/on-trial.ts';
+import { readResult } from './upgrade/result.ts';
+import { isSupervised, restartStatus, standIn, superviseAgent, trialVariable } from './upgrade/supervise.ts';
+import type { Candidate } from './upgrade/upgrader.ts';
 
 /** Aborts at the first SIGINT or SIGTERM; a second one ends the process at once. */
 function untilSignal(): AbortSignal {
@@ -19,7 +23,34 @@ function untilSignal(): AbortSignal {
 
 async function run(options: Record<string, unknown>): Promise<void> {
   const config = readAgentConfig(options, await loadConfigFile(options['config']));
-  await runAgent({ config, clock: systemClock, random: Math.random, log: createLog({ component: 'agent', level: config.logLevel }) }, untilSignal());
+  const base = { config, clock: systemClock, random: Math.random, log: createLog({ component: 'agent', level: config.logLevel }) };
+  const { runningProgram } = await import('./ops/program.ts');
+  const program = await runningProgram();
+  if (program.type === 'binary') await runUpgradable(base, program.path, process.argv.slice(2));
+  else await runAgent(base, untilSignal());
+}
+
+/** One executable file can be replaced while its agent's node goes on: see design/upgrade.md. */
+async function runUpgradable(base: AgentOptions, program: string, args: readonly string[]): Promise<void> {
+  const { clock, log } = base;
+  const trialFd = process.env[trialVariable];
+  if (trialFd !== undefined) {
+    const over = new AbortController();
+    await runAgent({ ...base, trial: new OnTrial(Number(trialFd), clock, () => over.abort()) }, AbortSignal.any([untilSignal(), over.signal]));
+    return;
+  }
+  const signal = untilSignal();
+  const { dataDir } = base.config;
+  const outcome = await superviseAgent({ program, args, dataDir, clock, log: log.named('upgrade'), run: (stop) => runUntilCandidate(base, program, stop) }, signal);
+  if (outcome === 'restart') process.exitCode = isSupervised() ? restartStatus : await standIn({ program, args }, signal);
+}
+
+async function runUntilCandidate(base: AgentOptions, program: string, signal: AbortSignal): Promise<Candidate | undefined> {
+  let candidate: Candidate | undefined;
+  const over = new AbortController();
+  const onCandidate = (found: Candidate): void => { candidate = found; over.abort(); };
+  await runAgent({ ...base, upgrades: { program, result: await readResult(base.config.dataDir), onCandidate } }, AbortSignal.any([signal, over.signal]));
+  return candidate;
 }
 
 const print = (text: string): void => { process.stdout.write(text); };
@@ -63,7 +94,7 @@ function program(): ReturnType<typeof cac> {
   const cli = cac('wherry-agent');
   configFlags(settingFlags(cli.command('', 'Run the agent of this node; its containers go on when it ends'))).action(run);
   placeFlags(settingFlags(cli.command('install', 'Install it as a service that starts at boot; again, to change or upgrade it')))
-    .option('--sandbox', 'Hide the host\'s files from it: for nodes without hostPath volumes and emptyDirs in memory')
+    .option('--sandbox', 'Hide the host\'s files from it: for nodes without hostPath volumes and emptyDirs in memory (--no-sandbox: no longer)')
     .action(install);
   placeFlags(cli.command('uninstall', 'Stop the service and remove what install made; containers go on'))
     .option('--data-dir <path>', 'Where identity and state are kept (default: as installed)')

@@ -9,10 +9,15 @@ import { createLog } from '../shared/log.ts';
 import { version } from '../shared/version.ts';
 import { backupMaster, restoreMaster } from './backup.ts';
 import { backupPath } from './backup-routes.ts';
-import { ApiClient, readKubeconfig } from './client.ts';
+import { ApiClient, readKubeconfig, type Credentials } from './client.ts';
 import { ConfigError, parseDuration, readMasterConfig } from './config.ts';
 import { runMaster } from './master.ts';
+import { watchStatus } from './status/command.ts';
+import { fleetLines } from './status/fleet-text.ts';
+import type { FleetStatus } from './status/stream.ts';
+import { statusPath } from './status-routes.ts';
 import { openLmdbStore } from './store/lmdb.ts';
+import { upgradeAgents, type UpgradeFlags } from './upgrade-command.ts';
 
 /** Where this host's own agent keeps its state, beside the master's. */
 const agentProgram = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../agent/main.ts' : '../agent/main.js', import.meta.url));
@@ -84,14 +89,39 @@ function agent(args: readonly string[]): Promise<void> {
 
 interface ClientOptions { readonly dataDir?: string; readonly kubeconfig?: string }
 
-async function client(options: ClientOptions): Promise<ApiClient> {
+/** The administrator's credentials. @throws ConfigError */
+async function credentials(options: ClientOptions): Promise<Credentials> {
   const candidates = options.kubeconfig ? [options.kubeconfig]
     : [...(process.env['KUBECONFIG'] ? [process.env['KUBECONFIG']] : []), join(options.dataDir ?? '/var/lib/wherry/master', kubeconfigName)];
   for (const path of candidates) {
     const text = await readFile(path, 'utf8').catch(() => undefined);
-    if (text !== undefined) return new ApiClient(readKubeconfig(text, path));
+    if (text !== undefined) return readKubeconfig(text, path);
   }
   throw new ConfigError(`no kubeconfig at ${candidates.join(' or ')}: is the master's data directory another one (--data-dir), or are you not root?`);
+}
+
+const client = async (options: ClientOptions): Promise<ApiClient> => new ApiClient(await credentials(options));
+
+/** The fleet, once or as it changes. */
+async function status(options: ClientOptions & { watch?: boolean; json?: boolean }): Promise<void> {
+  if (options.watch) return watch(options);
+  const fleet = await (await client(options)).get(statusPath) as unknown as FleetStatus;
+  if (options.json) return print(JSON.stringify(fleet, undefined, 2));
+  for (const line of fleetLines({ ...fleet, nowMs: systemClock.now() })) print(line);
+}
+
+async function watch(options: ClientOptions & { json?: boolean }): Promise<void> {
+  const { stdout } = process;
+  const terminal = { write: (text: string) => { stdout.write(text); }, isTTY: stdout.isTTY, get rows() { return stdout.rows; }, get columns() { return stdout.columns; } };
+  // Whoever reads the lines may go away.
+  stdout.on('error', () => process.exit(0));
+  // Between two connections nothing else keeps the process.
+  const alive = setInterval(() => undefined, 2 ** 30);
+  try {
+    await watchStatus({ credentials: await credentials(options), terminal, json: options.json ?? false, clock: systemClock }, untilSignal());
+  } finally {
+    clearInterval(alive);
+  }
 }
 
 async function tokenCreate(options: ClientOptions & { ttl?: string; description?: string }): Promise<void> {
@@ -176,6 +206,18 @@ function program(): ReturnType<typeof cac> {
       if (action === 'delete' && id) return tokenDelete(id, options);
       throw new ConfigError(action === 'delete' ? 'token delete needs the id of a token' : `unknown action ${JSON.stringify(action)}: create, list or delete`);
     });
+  clientFlags(cli.command('status', 'The fleet: nodes, their links and agents, pods'))
+    .option('--watch', 'Go on showing it as it changes')
+    .option('--json', 'Print JSON; with --watch an object per change')
+    .action(status);
+  clientFlags(cli.command('upgrade', 'Replace the program of packaged agents, node by node; a node that does not get healthy with it rolls back'))
+    .option('--binary <file>', 'The new program, of npm run package')
+    .option('--nodes <names>', 'These nodes, with commas, in this order')
+    .option('--selector <labels>', 'Nodes with these labels')
+    .option('--all', 'All nodes')
+    .option('--batch <number>', 'How many at a time (default: 1)')
+    .option('--timeout <duration>', 'How long it may take on a node to get healthy (default: 120s)')
+    .action(async (options: ClientOptions & UpgradeFlags) => { if (!await upgradeAgents({ flags: options, client: () => client(options), print })) process.exitCode = 1; });
   clientFlags(cli.command('kubeconfig', 'Print the administrator\'s kubeconfig'))
     .action(async (options: ClientOptions) => print((await readFile(options.kubeconfig ?? join(options.dataDir ?? '/var/lib/wherry/master', kubeconfigName), 'utf8').catch((error: Error) => { throw new ConfigError(error.message); })).trimEnd()));
   clientFlags(cli.command('backup <directory>', 'Write a consistent copy of the master\'s state, keys and tokens to a new directory on its host')).action(backup);

@@ -6,6 +6,7 @@ import { kinds } from '../shared/kinds/index.ts';
 import { nodes } from '../shared/kinds/node.ts';
 import type { Log } from '../shared/log.ts';
 import { Scope } from '../shared/scope.ts';
+import { binaryPath } from '../shared/upgrade.ts';
 import { kubernetesVersion, version } from '../shared/version.ts';
 import { admissions } from './admission/index.ts';
 import { basicAuthorizer, type Authorizer } from './api/authorize.ts';
@@ -32,8 +33,13 @@ import { Scheduler } from './scheduler/scheduler.ts';
 import { createJoinToken } from './registry/token.ts';
 import { runCompaction } from './store/history.ts';
 import { openLmdbStore } from './store/lmdb.ts';
+import { StatusStream } from './status/stream.ts';
+import { statusRoute, statusUpgrade } from './status-routes.ts';
 import { tokenRoutes, tokenText } from './token-routes.ts';
 import { StaticTokens } from './tokens.ts';
+import { Binaries } from './upgrade-binaries.ts';
+import { Upgrades } from './upgrade-roll.ts';
+import { upgradeRoutes } from './upgrade-routes.ts';
 
 export interface MasterOptions {
   readonly config: MasterConfig;
@@ -74,12 +80,14 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
   const registry = new Registry({ store, clock, random, kinds, allocators });
   const recorder = new EventRecorder({ registry, clock, log: log.named('events') });
   registry.useAdmissions(admissions({ registry, clock }));
-  const credentials = new NodeCredentials({ registry, clock, log: log.named('nodes'), windowMs: config.offlineWindowMs, agentPaths: [sessionPath, identityPath] });
+  const credentials = new NodeCredentials({ registry, clock, log: log.named('nodes'), windowMs: config.offlineWindowMs, agentPaths: [sessionPath, identityPath, binaryPath] });
   const hub = new Hub({
     registry, clock, log: log.named('hub'), enroller: createEnroller({ registry, pki, clock, certificateMs: config.nodeCertificateMs }),
-    admits: (node) => credentials.knows(node), masterVersion: version, graceMs: config.nodeMonitorGraceMs,
+    admits: (node) => credentials.knows(node), onUpgradeStatus: (node, status) => upgrades.heard(node, status), masterVersion: version, graceMs: config.nodeMonitorGraceMs,
     settings: (node) => ({ serviceCIDR: config.serviceCidr.text, clusterDomain: config.clusterDomain, clusterDNS: '', podCIDR: registry.find(nodes, '', node)?.spec?.podCIDR ?? '' }),
   });
+  const status = new StatusStream({ registry, clock, log: log.named('status'), masterVersion: version, link: (node) => hub.link(node) });
+  const upgrades = new Upgrades({ agents: hub, clock, log: log.named('upgrades') });
   const waitingFor = new Set(['controllers', 'scheduler']);
   let allStarted: () => void;
   const started = new Promise<void>((resolve) => { allStarted = resolve; });
@@ -90,7 +98,7 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
     tls: tls(),
     advertise: `${config.advertiseAddress}:${config.port}`,
     version: { ...kubernetesVersion, gitCommit: '', gitTreeState: 'clean', buildDate: '1970-01-01T00:00:00Z', goVersion: '', compiler: `node ${process.version}`, platform: `${process.platform}/${process.arch === 'x64' ? 'amd64' : process.arch}` },
-    authorizer: withOpenPaths(basicAuthorizer, [...enrolmentPaths, identityPath]),
+    authorizer: withOpenPaths(basicAuthorizer, [...enrolmentPaths, identityPath, binaryPath]),
     tokens: await StaticTokens.open(config.dataDir),
     nodeAuthenticator: credentials,
     podLogs: new PodLogs({ registry, clock, openStream: (node, request) => hub.openStream(node, request) }),
@@ -98,10 +106,12 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
     routes: [
       ...tokenRoutes({ registry, clock, authorityHash: pki.authorityHash }),
       identityRoute,
+      statusRoute(status),
+      ...upgradeRoutes({ registry, binaries: new Binaries(join(config.dataDir, 'upgrades')), upgrades }),
       backupRoute((directory) => backupMaster({ dataDir: config.dataDir, store, version, nowMs: clock.now() }, directory)),
       ...enrolmentPaths.flatMap((path) => ['GET', 'POST'].map((method) => ({ method, path, handle: (x: Exchange) => hub.answer(x.req, x.res) }))),
     ],
-    upgrades: [{ path: sessionPath, allows: (user) => user.groups.includes('system:nodes'), handle: (req, socket, head, user) => hub.upgrade(req, socket, head, user) }],
+    upgrades: [statusUpgrade(status), { path: sessionPath, allows: (user) => user.groups.includes('system:nodes'), handle: (req, socket, head, user) => hub.upgrade(req, socket, head, user) }],
     healthChecks: [...waitingFor].map((name) => ({ name, check: () => (waitingFor.has(name) ? 'not started yet' : undefined) })),
   });
   const port = await server.listen();
@@ -128,6 +138,7 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
   const scheduler = new Scheduler({ registry, recorder, clock, log: log.named('scheduler'), plugins, onStarted: () => partStarted('scheduler') });
   scope.start((stop) => scheduler.run(stop));
   scope.start((stop) => hub.run(stop));
+  scope.start((stop) => status.run(stop));
   const path = await writeKubeconfig(config, pki, url);
   log.info('started', { version, url, dataDir: config.dataDir, revision: store.revision });
   void started.then(() => options.onReady({

@@ -116,7 +116,7 @@ async function readPair(directory: string, name: string): Promise<KeyPair | unde
   } catch {
     throw new Error(`${join(directory, `${name}.crt`)} is no PEM certificate; restore it from a backup, or remove it and its .key to make new ones`);
   }
-  return { certificate, key };
+  return { certificate: certificate.trim(), key: key.trim() };
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {
@@ -129,7 +129,8 @@ async function readIfThere(path: string): Promise<string | undefined> {
 }
 
 async function makePair(directory: string, name: string, make: () => Promise<KeyPair>): Promise<KeyPair> {
-  const pair = await make();
+  const { certificate, key } = await make();
+  const pair = { certificate: certificate.trim(), key: key.trim() };
   await writeDurably(join(directory, `${name}.key`), `${pair.key}\n`, 0o600);
   await writeDurably(join(directory, `${name}.crt`), `${pair.certificate}\n`, 0o644);
   return pair;

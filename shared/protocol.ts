@@ -148,7 +148,10 @@ export const messages = {
    * First frame of a session. `epoch` is `''` and `revision` 0 for an agent that holds nothing; `items` is how many it
    * holds, as in `ack`.
    */
-  hello: message('agent', v.object({ protocol: count, agentVersion: text, node: text, bootId: text, epoch: text, revision: count, items: v.exactOptional(count) })),
+  hello: message('agent', v.object({ protocol: count, agentVersion: text, node: text, bootId: text, epoch: text, revision: count, items: v.exactOptional(count),
+    /** Docker's name of the architecture of an agent that takes `upgrade`. */
+    upgrades: v.exactOptional(text),
+  })),
   /** The answer; `leaseMs` is how long the master waits for a sign of life, `heartbeatMs` how often one is due. */
   welcome: message('master', v.object({
     protocol: count, masterVersion: text, epoch: text, nowMs: count, heartbeatMs: count, leaseMs: count,
@@ -198,6 +201,17 @@ export const messages = {
   certificate: message('master', v.object({ certificate: v.pipe(v.string(), v.maxLength(16_384)), ca: v.pipe(v.string(), v.maxLength(16_384)) })),
   /** The other answer: not now. */
   notRenewed: message('master', v.object({ reason: text })),
+  /** Fetch this program, try it for `limitMs` at most, and keep it if it proves healthy. Asked again, it answers how far it is. */
+  upgrade: message('master', v.object({ sha256: text, bytes: count, limitMs: count })),
+  /** How far an upgrade is. `done` and `failed` are said in each session until they are seen. */
+  upgradeStatus: message('agent', v.object({
+    sha256: text, phase: v.picklist(['fetching', 'checking', 'trying', 'done', 'failed']),
+    /** Of the program, `''` while it is unknown. */
+    version: v.pipe(v.string(), v.maxLength(256)), detail: v.pipe(v.string(), v.maxLength(4096)),
+    /** Of the program that are here. */
+    bytes: count,
+  })),
+  upgradeSeen: message('master', v.object({ sha256: text })),
 } as const satisfies Record<string, MessageSpec>;
 
 export type MessageName = keyof typeof messages;

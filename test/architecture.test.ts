@@ -38,7 +38,7 @@ function room(path: string): string {
   return top === 'shared' || third === undefined ? top! : `${top}/${second}`;
 }
 
-const masterAll = ['store', 'registry', 'admission', 'api', 'controllers', 'scheduler', 'hub'].map((name) => `master/${name}`);
+const masterAll = ['store', 'registry', 'admission', 'api', 'controllers', 'scheduler', 'hub', 'status'].map((name) => `master/${name}`);
 const agentAll = ['runtime', 'state', 'pods', 'volumes', 'streams', 'net'].map((name) => `agent/${name}`);
 
 const allowed: Readonly<Record<string, readonly string[]>> = {
@@ -50,6 +50,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'master/controllers': ['shared', 'master/store', 'master/registry'],
   'master/scheduler': ['shared', 'master/store', 'master/registry'],
   'master/hub': ['shared', 'master/store', 'master/registry'],
+  'master/status': ['shared', 'master/store', 'master/registry'],
   master: ['shared', ...masterAll],
   'agent/runtime': ['shared'],
   'agent/state': ['shared'],
@@ -61,7 +62,9 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'agent/session': ['shared', 'agent/state', 'agent'],
   // ops/ is what a person on the host asks for: it looks at all parts, and none looks at it.
   'agent/ops': ['shared', 'agent/session', 'agent/state', 'agent/runtime', 'agent/volumes', 'agent'],
-  agent: ['shared', 'agent/session', 'agent/ops', ...agentAll],
+  // upgrade/ replaces the program: it uses the link to the master, and nothing of the node.
+  'agent/upgrade': ['shared', 'agent/session'],
+  agent: ['shared', 'agent/session', 'agent/ops', 'agent/upgrade', ...agentAll],
 };
 
 test('imports point one way', () => {
@@ -100,7 +103,7 @@ const homes: Readonly<Record<string, readonly string[]>> = {
   valibot: ['shared/', 'master/', 'agent/'],
   msgpackr: ['shared/protocol.ts', 'agent/state/'],
   lmdb: ['master/store/lmdb.ts', 'master/store/'],
-  ws: ['master/hub/', 'master/api/', 'agent/session/connect.ts'],
+  ws: ['master/hub/', 'master/api/', 'master/status/', 'agent/session/connect.ts'],
   dockerode: ['agent/runtime/docker.ts'],
   cac: ['master/main.ts', 'agent/main.ts'],
   yaml: ['master/api/'],

@@ -1,12 +1,14 @@
-import { loadConfigFile, readAgentConfig, readOptions, type AgentConfig, type ConfigFile } from '../config.ts';
+import { resolve } from 'node:path';
+import { setTimeout as after } from 'node:timers/promises';
+import { defaultDataDir, loadConfigFile, readAgentConfig, readOptions, type AgentConfig, type ConfigFile } from '../config.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { askStatus } from './ask.ts';
 import { commandOf, lookForInstall, planInstall, startAdvice } from './install.ts';
 import type { Program } from './program.ts';
 import { purge } from './purge.ts';
 import { exitCodeOf } from './status.ts';
-import { statusText } from './status-text.ts';
-import { applySteps, stepText, type Step, type StepOutcome } from './steps.ts';
+import { headline, statusText } from './status-text.ts';
+import { applySteps, StepError, stepText, type Step, type StepOutcome } from './steps.ts';
 import { lookForUninstall, planUninstall } from './uninstall.ts';
 
 /** Flags as cac gives them. */
@@ -25,8 +27,24 @@ export async function install({ flags, print, program }: CommandOptions & { read
   if (flags['dryRun']) return showSteps(steps, print);
   const changed = await applySteps(steps, reporter(print));
   print(changed || facts.systemd ? `Installed: ${commandOf(facts).join(' ')}\n` : 'Nothing to change: it is installed as it should be.\n');
-  if (facts.systemd) print(`It is running; see "${facts.program.type === 'binary' ? 'wherry-agent' : 'wherry agent'} status" and "journalctl -u wherry-agent".\n`);
+  if (facts.systemd) print(await firstWords(resolve(facts.settings.dataDir ?? defaultDataDir)));
   for (const line of startAdvice(facts)) print(`${line}\n`);
+}
+
+/** How long a service that was started may take to say how it fares. */
+const firstWordsMs = 20_000;
+
+/** How the service that was started fares: connected, or why not yet. @throws StepError when it does not come up */
+async function firstWords(dataDir: string): Promise<string> {
+  const deadline = performance.now() + firstWordsMs;
+  for (;;) {
+    const status = await askStatus(dataDir);
+    const late = performance.now() > deadline;
+    const why = status.state === 'connected' ? undefined : status.link?.lastError?.message;
+    if (status.link && (late || why !== undefined || status.state === 'connected')) return `${headline(status, Date.now())}${why === undefined ? '' : `: ${why}`}\n`;
+    if (late) throw new StepError('the service does not come up; "journalctl -u wherry-agent" says why');
+    await after(250);
+  }
 }
 
 /** `wherry agent uninstall`. @throws ConfigError or StepError with one line for the user */

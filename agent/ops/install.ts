@@ -81,11 +81,14 @@ export async function lookForInstall(flags: InstallFlags & Record<string, unknow
   const config = readAgentConfig(settings);
   if (settings.dataDir !== undefined) settings.dataDir = config.dataDir;
   if (process.env['DOCKER_HOST'] && settings.dockerHost === undefined && !root) settings.dockerHost = config.dockerHost;
-  await requireOwnUnit(root);
+  const unit = await requireOwnUnit(root);
+  // As it was, if nothing is said of it.
+  const sandbox = typeof flags.sandbox === 'boolean' ? flags.sandbox : unit?.includes('\nProtectSystem=') ?? false;
+  if (sandbox && /^\/(tmp|var\/tmp|home|root|run\/user)\//.test(`${config.dataDir}/`)) throw new ConfigError(`--sandbox: hides ${config.dataDir} from the agent; keep its data elsewhere with --data-dir`);
   const needed = await tokenNeeded(join(root || '/', config.dataDir), settings, token);
   if (!root && !flags.dryRun) await requireEngine(config.dockerHost);
   const systemd = !root && await lstat('/run/systemd/system').then((found) => found.isDirectory(), () => false);
-  return { root, program, settings, token: needed ? token : undefined, sandbox: flags.sandbox === true, systemd };
+  return { root, program, settings, token: needed ? token : undefined, sandbox, systemd };
 }
 
 export function readRoot(root: unknown): string {

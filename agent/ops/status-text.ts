@@ -32,7 +32,8 @@ export function bytesText(bytes: number): string {
   return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
-function headline(status: AgentStatus, nowMs: number): string {
+/** The one line that matters most. */
+export function headline(status: AgentStatus, nowMs: number): string {
   const { state, node, master, link, dataDir } = status;
   const who = node ? `Node ${node}` : 'This node';
   const whom = master ?? 'its master';

@@ -2,7 +2,7 @@ export interface UnitOptions {
   /** Program with its arguments; paths absolute. */
   readonly command: readonly string[];
   readonly dataDir: string;
-  /** Hide the host's files from the agent; then pods may have neither hostPath volumes nor emptyDirs in memory. */
+  /** Hide the host's files from the agent (`dataDir` must not be in what is hidden); then pods may have neither hostPath volumes nor emptyDirs in memory. */
   readonly sandbox: boolean;
 }
 

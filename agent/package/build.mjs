@@ -13,7 +13,10 @@ import { fetchNode, layBase } from './node.mjs';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const here = fileURLToPath(new URL('.', import.meta.url));
 const cache = join(root, 'node_modules', '.cache', 'wherry', 'package');
-const output = join(root, 'dist', 'package');
+/** A version of its own ($WHERRY_VERSION, to try an upgrade with) lies apart: dist/package/VERSION. */
+const version = process.env.WHERRY_VERSION ?? '';
+if (!/^[\w.+-]*$/.test(version)) throw new Error(`WHERRY_VERSION: ${version} is no version`);
+const output = join(root, 'dist', 'package', version);
 
 /** By Docker's name of the architecture: what Node calls it, and the Node version that goes into the file. */
 const targets = {
@@ -63,19 +66,19 @@ async function build(name) {
   const target = targets[name];
   const file = `wherry-agent-linux-${name}`;
   const path = join(output, file);
-  const mark = join(cache, `${file}.made`);
+  const mark = join(cache, `${file}${version}.made`);
   const code = await bundle();
   const from = sha256(JSON.stringify([sha256(code), target, ...['build.mjs', 'node.mjs', 'tools/package-lock.json'].map((part) => sha256(readFileSync(join(here, part))))]));
   const made = existsSync(mark) && existsSync(path) ? readFileSync(mark, 'utf8') : '';
   if (made !== `${from} ${existsSync(path) ? sha256(readFileSync(path)) : ''}`) {
-    const draft = join(cache, `${file}.draft`);
+    const draft = join(cache, `${file}${version}.draft`);
     pack(name, target, code, draft);
     mkdirSync(output, { recursive: true });
     // Into place in one step: an agent may be running from the old file.
     renameSync(draft, path);
     writeFileSync(mark, `${from} ${sha256(readFileSync(path))}`);
   }
-  process.stdout.write(`dist/package/${file}  ${(statSync(path).size / 1e6).toFixed(1)} MB  (program ${(code.length / 1e6).toFixed(2)} MB, Node ${target.version})\n`);
+  process.stdout.write(`dist/package/${version && `${version}/`}${file}  ${(statSync(path).size / 1e6).toFixed(1)} MB  (program ${(code.length / 1e6).toFixed(2)} MB, Node ${target.version})\n`);
 }
 
 function writeSums() {

@@ -1,4 +1,5 @@
 import { build } from 'esbuild';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -23,15 +24,24 @@ const alias = {
   'utf-8-validate': here('stubs/absent.cjs'),
 };
 
+/** Another version than the sources', to try an upgrade with: $WHERRY_VERSION. */
+const versionPlugin = (wanted) => ({
+  name: 'version',
+  setup: ({ onLoad }) => onLoad({ filter: /[\\/]shared[\\/]version\.ts$/ }, ({ path }) => ({
+    loader: 'ts', contents: readFileSync(path, 'utf8').replace(/version = '[^']*'/, `version = ${JSON.stringify(wanted)}`),
+  })),
+});
+
 /**
  * The agent as one CommonJS file, which is what a single executable takes.
- * Names stay, so that stacks in bug reports can be read: they cost 0.2 MB of memory.
+ * Names stay, so that stacks in bug reports can be read.
  * @returns {Promise<Uint8Array>}
  */
 export async function bundle() {
   const result = await build({
     entryPoints: [here('entry.mjs')], absWorkingDir: here('../..'), bundle: true, write: false, platform: 'node', format: 'cjs', target: 'node20',
     minifyWhitespace: true, minifySyntax: true, legalComments: 'none', charset: 'ascii', alias, logLevel: 'warning',
+    plugins: process.env.WHERRY_VERSION ? [versionPlugin(process.env.WHERRY_VERSION)] : [],
   });
   return result.outputFiles[0].contents;
 }

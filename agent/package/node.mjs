@@ -4,8 +4,8 @@ import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSyn
 import { dirname, join } from 'node:path';
 
 /**
- * Node's binaries as npm carries them, by version and architecture (as Node names it), with the SHA-256 of `bin/node`.
- * Another one is a line here; `null` as sum prints the sum that was found.
+ * Node's binaries as npm carries them: by version and architecture (as Node names it), the SHA-256 of `bin/node`.
+ * Another one is a line here; fetching one that is not known says what its sum is.
  */
 const known = {
   '20.20.2-x64': '6295488653f0d93b0a157841746fef7e72cc4328cfb60c4bbe0ca2668a836ffd',

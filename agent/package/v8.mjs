@@ -3,7 +3,8 @@ import { runInNewContext } from 'node:vm';
 
 /**
  * What makes V8 small enough for an edge host; figures: design/packaging.md. Set here because a single executable
- * takes no flags, and before anything else is loaded because later it is without effect.
+ * takes no flags, and before anything else is loaded because later it is without effect. Names are those of Node 20;
+ * V8 says on standard error which it does not know.
  */
 const flags = [
   // The space for new objects stays at its first 1 MB instead of growing to 16 MB in a burst.

@@ -59,13 +59,26 @@ async function* asOutput(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Proce
   for await (const bytes of chunks) yield { from: 1, bytes };
 }
 
-/** A process that was just started may not have its terminal yet, so a refusal is not taken at once. Never rejects. */
+/**
+ * Sizes a terminal, one call after the other; of several that wait the last counts. A process that was just started may
+ * not have its terminal yet, so a refusal is not taken at once. Never rejects.
+ */
 export function resizeWith(resize: (size: { w: number; h: number }) => Promise<unknown>): (width: number, height: number) => Promise<void> {
-  return async (w, h) => {
-    for (let waitMs = 10; waitMs <= 320; waitMs *= 2) {
-      if (await resize({ w, h }).then(() => true, () => false)) return;
-      await delay(waitMs);
+  let wanted = { w: 0, h: 0 };
+  let working: Promise<void> | undefined;
+  const work = async (): Promise<void> => {
+    for (let waitMs = 10; waitMs <= 320;) {
+      const size = wanted;
+      const done = await resize(size).then(() => true, () => false);
+      if (done && size === wanted) return;
+      if (!done) await delay(waitMs);
+      if (!done) waitMs *= 2;
     }
+  };
+  return (w, h) => {
+    wanted = { w, h };
+    working ??= work().finally(() => { working = undefined; });
+    return working;
   };
 }
 

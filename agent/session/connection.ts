@@ -64,7 +64,7 @@ export class Connection {
     const aborted = (): void => this.#end('stopping');
     signal.addEventListener('abort', aborted, { once: true });
     this.#socket.listen({ frame: (bytes) => this.#frame(bytes), end: (why) => this.#end(why) });
-    this.#control('hello', { protocol: protocolVersion, agentVersion, node, bootId, ...state.held, items: state.items.size });
+    this.#control('hello', { protocol: protocolVersion, agentVersion, node, bootId, ...state.held, items: state.items.size, ...(this.#options.upgrade ? { upgrades: this.#options.upgrade.arch } : {}) });
     this.#beat();
     if (signal.aborted) aborted();
     await over;
@@ -118,6 +118,8 @@ export class Connection {
     },
     certificate: (answer) => this.#options.renewal?.answered(answer),
     notRenewed: ({ reason }) => this.#options.renewal?.refused(reason),
+    upgrade: (wanted) => this.#options.upgrade?.wanted(wanted),
+    upgradeSeen: ({ sha256 }) => this.#options.upgrade?.seen(sha256),
     bye: ({ reason, retry }) => { this.#retry = retry; this.#end(reason); },
   };
 
@@ -153,6 +155,7 @@ export class Connection {
     this.#beat();
     this.#compareClocks(settings.nowMs);
     if (settings.renews) this.#options.renewal?.opened(settings.nowMs, (request) => this.#control('renew', request));
+    this.#options.upgrade?.opened((status) => this.#control('upgradeStatus', status));
   }
 
   /** A clock that is wrong is for somebody to mend: statuses and logs carry its time. */
@@ -230,6 +233,7 @@ export class Connection {
     this.#cancelBeat?.();
     this.#cancelFlush?.();
     this.#options.renewal?.closed();
+    this.#options.upgrade?.closed();
     this.#channel.close(why);
     this.#abort.abort();
     this.#socket.destroy();

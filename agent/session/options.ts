@@ -40,6 +40,8 @@ export interface SessionOptions {
   readonly link?: LinkObserver;
   /** Renews this node's certificate while there is a session. */
   readonly renewal?: CertificateRenewal;
+  /** Upgrades this agent's program when the master asks for it; without it, it cannot be asked. */
+  readonly upgrade?: UpgradeLink;
   /** How long reports wait for others to share their message. Default 20 ms. */
   readonly flushMs?: number;
   /** Default 256. */
@@ -58,6 +60,18 @@ export interface CertificateRenewal {
   closed(): void;
   answered(answer: Payload<'certificate'>): void;
   refused(reason: string): void;
+}
+
+/** The master's way to replace this agent's program; see upgrade/upgrader.ts. */
+export interface UpgradeLink {
+  /** Docker's name of the architecture. */
+  readonly arch: string;
+  /** A session is open; `tell` reports over it. */
+  opened(tell: (status: Payload<'upgradeStatus'>) => void): void;
+  /** It is over, or was never open. */
+  closed(): void;
+  wanted(wanted: Payload<'upgrade'>): void;
+  seen(sha256: string): void;
 }
 
 /** Attempt n (from 0) waits a random time up to `baseMs` × 2^n, at most `maxMs`; n starts over after `healthyMs` of a session. */

@@ -49,6 +49,11 @@ export async function prepareEmptyDir(path: string, source: EmptyDirVolumeSource
 async function mountMemory(path: string, { sizeLimit }: EmptyDirVolumeSource): Promise<void> {
   const size = amount(sizeLimit);
   await run('mount', ['-t', 'tmpfs', ...(size ? ['-o', `size=${Math.trunc(size)}`] : []), 'tmpfs', path]);
+  // An agent with a mount namespace of its own (`install --sandbox`) is alone in seeing it.
+  const table = await readFile('/proc/1/mountinfo', 'utf8').catch(() => undefined);
+  if (table === undefined || mountPoints(table).includes(path)) return;
+  await run('umount', ['-l', path]);
+  throw new Error('medium Memory cannot be served: what this agent mounts is not seen by the engine (install it with --no-sandbox)');
 }
 
 /** Unmounts what is mounted below a folder, so that it can be removed. */
@@ -57,9 +62,10 @@ export async function unmountAll(folder: string): Promise<void> {
 }
 
 async function mountsUnder(folder: string): Promise<string[]> {
-  const table = await readFile('/proc/self/mountinfo', 'utf8').catch(() => '');
-  return table.split('\n').map((line) => unescaped(line.split(' ')[4] ?? '')).filter((path) => path === folder || path.startsWith(`${folder}/`));
+  return mountPoints(await readFile('/proc/self/mountinfo', 'utf8').catch(() => '')).filter((path) => path === folder || path.startsWith(`${folder}/`));
 }
+
+const mountPoints = (table: string): string[] => table.split('\n').map((line) => unescaped(line.split(' ')[4] ?? ''));
 
 /** The kernel writes blanks as octal. */
 const unescaped = (path: string): string => path.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));

@@ -99,6 +99,8 @@ class Apiserver implements ApiServer {
   readonly #authenticator: Authenticator;
   readonly #documents: Documents;
   readonly #server: Server | SecureServer;
+  /** Connections of exec, attach and port-forward. */
+  readonly #upgraded = new Set<Duplex>();
   #listening: Promise<number> | undefined;
 
   /** The way of every request, in order. */
@@ -167,6 +169,7 @@ class Apiserver implements ApiServer {
   async #close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
+    for (const socket of this.#upgraded) socket.destroy();
     const cut = setTimeout(() => this.#server.closeAllConnections(), drainMs);
     await closed;
     clearTimeout(cut);
@@ -246,12 +249,19 @@ class Apiserver implements ApiServer {
       else if (!route.allows(x.user)) throw refusal(accessOf(x.user, x.info), undefined);
       if (route) return route.handle(req, socket, head, x.user);
       const handler = this.#upgradeHandler(x);
+      if (handler) this.#keepTrack(socket);
       if (handler) return await handler.upgrade!({ x, request: x.info.resource!, socket, head });
       this.#upgradeWatch(x, socket, head);
     } catch (error) {
       const status = statusOf(error, (bug) => this.#options.log.error('upgrade failed', { path: x.path, error: bug }));
       refuseUpgrade(socket, status.code, status.reason, JSON.stringify(status.toStatus()));
     }
+  }
+
+  /** The server waits for its connections when it stops, but knows nothing of these any more. */
+  #keepTrack(socket: Duplex): void {
+    this.#upgraded.add(socket);
+    socket.once('close', () => this.#upgraded.delete(socket));
   }
 
   #upgradeHandler({ info: { resource: request } }: Exchange): SubresourceHandler | undefined {

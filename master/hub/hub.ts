@@ -5,7 +5,7 @@ import { StreamReset, type ByteStream } from '../../shared/byte-stream.ts';
 import { sleep, type Clock } from '../../shared/clock.ts';
 import { nodes, type Node } from '../../shared/kinds/node.ts';
 import type { Log } from '../../shared/log.ts';
-import { maxFrameBytes, type StreamRequest } from '../../shared/protocol.ts';
+import { maxFrameBytes, type Payload, type StreamRequest } from '../../shared/protocol.ts';
 import { Scope } from '../../shared/scope.ts';
 import { fromWebSocket, type FrameSocket } from '../../shared/socket.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -28,6 +28,8 @@ export interface HubOptions {
   readonly masterVersion: string;
   /** Whether a node belongs to the cluster. One that does not (any more) has no session and writes nothing; without it, any node does. */
   readonly admits?: (node: string) => boolean;
+  /** Told how far upgrades of agents are; see upgrade-roll.ts. */
+  readonly onUpgradeStatus?: (node: string, status: Payload<'upgradeStatus'>) => void;
   /** What welcome tells a node; asked again when its Node object changes. */
   readonly settings: (node: string) => ClusterSettings;
   /** Silence after which a node counts as lost. Default 40 s. */
@@ -126,6 +128,7 @@ export class Hub {
       admitted: () => this.#options.admits?.(node) ?? true,
       ...(this.#options.enroller.renew ? { renew: (request) => renewCertificate(this.#options.enroller, node, request) } : {}),
       lacksReports: () => lacksReports(this.#options.registry.find(nodes, '', node)),
+      upgrading: (status) => this.#options.onUpgradeStatus?.(node, status),
     });
     const done = session.run(older?.done ?? Promise.resolve()).finally(() => this.#ended(node, session));
     this.#sessions.set(node, { session, done });
@@ -138,6 +141,30 @@ export class Hub {
 
   isConnected(node: string): boolean {
     return this.#sessions.get(node)?.session.isOpen ?? false;
+  }
+
+  /** How the link to a node stands; undefined when nothing was heard of it since the master started. Times are monotonic. */
+  link(node: string): { connected: boolean; sinceMs: number; seenMs: number; lag: number; version: string | undefined } | undefined {
+    const session = this.#sessions.get(node)?.session;
+    if (session?.isOpen) return { connected: true, sinceMs: session.about?.openedMs ?? 0, seenMs: session.receivedMs, lag: session.lag, version: session.about?.agentVersion };
+    const seenMs = this.lastSeen(node);
+    return seenMs === undefined ? undefined : { connected: false, sinceMs: seenMs, seenMs, lag: 0, version: undefined };
+  }
+
+  /** What a connected node's agent is; undefined while it is not connected. `upgrades`: its architecture, if it can be upgraded. */
+  agentOf(node: string): { readonly version: string; readonly upgrades: string | undefined } | undefined {
+    const session = this.#sessions.get(node)?.session;
+    return session?.isOpen ? session.agent : undefined;
+  }
+
+  /** Asks a node's agent to replace its program; nothing happens when it is not connected. */
+  askUpgrade(node: string, wanted: Payload<'upgrade'>): void {
+    this.#sessions.get(node)?.session.upgrade(wanted);
+  }
+
+  /** Tells a node's agent that the end of its upgrade is known. */
+  upgradeSeen(node: string, sha256: string): void {
+    this.#sessions.get(node)?.session.upgradeSeen(sha256);
   }
 
   /** Opens a byte stream of a node. @throws StreamReset 503 when it is not connected, 429 when it has too many */

@@ -1,8 +1,8 @@
-import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { ByteStream } from '../../shared/byte-stream.ts';
 import { sleep, type Clock } from '../../shared/clock.ts';
 import { pods } from '../../shared/kinds/pod.ts';
+import { pacedWrite } from '../../shared/paced-write.ts';
 import type { StreamRequest } from '../../shared/protocol.ts';
 import { badRequest, internalError, StatusError, unavailable } from '../../shared/status.ts';
 import { fromTime } from '../../shared/time.ts';
@@ -53,7 +53,7 @@ export class PodLogs {
     const gone = (): void => log.reset(499, 'the client went away');
     res.once('close', gone);
     try {
-      for await (const bytes of log) if (!res.write(bytes)) await Promise.race([once(res, 'drain'), once(res, 'close')]);
+      for await (const bytes of log) await pacedWrite(res, bytes);
       res.end();
     } catch (error) {
       // The head is out: all that is left is to say that this is not the end of the log.

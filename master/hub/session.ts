@@ -33,6 +33,8 @@ export interface SessionOptions {
   readonly admitted?: () => boolean;
   /** Makes a certificate for another key of the node; without it there is no renewal. */
   readonly renew?: (request: Payload<'renew'>) => Promise<EnrolAnswer>;
+  /** Told how far an upgrade of this agent is. */
+  readonly upgrading?: (status: Payload<'upgradeStatus'>) => void;
   /** Whether the agent has to report everything anew although it thinks that the master knows. */
   readonly lacksReports: () => boolean;
   /** Limits how many agents are sent much at a time. */
@@ -80,6 +82,7 @@ export class Session {
   #sending = false;
   #expected: { readonly revision: number; readonly items: number } | undefined;
   #receivedMs: number;
+  #openedMs = 0;
   #settings = '';
   #askedMs = -Infinity;
   #askAgain: (() => void) | undefined;
@@ -109,6 +112,18 @@ export class Session {
   /** Hello was answered. */
   get isOpen(): boolean {
     return this.#hello !== undefined && this.#why === undefined;
+  }
+
+  /** What the agent says that it is, and when its session began on the monotonic clock; undefined before hello. */
+  get about(): { readonly agentVersion: string; readonly openedMs: number } | undefined {
+    return this.#hello && { agentVersion: this.#hello.agentVersion, openedMs: this.#openedMs };
+  }
+
+  /** Revisions between what the agent should hold and what it has acknowledged. */
+  get lag(): number {
+    const { assignments } = this.#options;
+    const came = this.#hello?.epoch === assignments.epoch ? this.#hello.revision : 0;
+    return Math.max(0, (this.#behind ? assignments.revision : this.#sent) - Math.max(this.#acknowledged, came));
   }
 
   get revision(): { readonly sent: number; readonly acknowledged: number } {
@@ -166,6 +181,20 @@ export class Session {
     return stream;
   }
 
+  /** What the agent is; undefined before hello. `upgrades`: Docker's name of its architecture, if it can be upgraded. */
+  get agent(): { readonly version: string; readonly upgrades: string | undefined } | undefined {
+    return this.#hello && { version: this.#hello.agentVersion, upgrades: this.#hello.upgrades };
+  }
+
+  /** Asks the agent to replace its program. */
+  upgrade(wanted: Payload<'upgrade'>): void {
+    if (this.isOpen) this.#control('upgrade', wanted);
+  }
+
+  upgradeSeen(sha256: string): void {
+    this.#control('upgradeSeen', { sha256 });
+  }
+
   /** Ends the session, telling the agent why. */
   bye(reason: string, retry: boolean): void {
     if (this.#why !== undefined) return;
@@ -198,6 +227,7 @@ export class Session {
     events: ({ seq, events }) => this.#take('eventsAck', seq, () => this.#options.reports.events(this.node, events)),
     heartbeat: () => this.#control('heartbeatAck', {}),
     renew: (request) => this.#renew(request),
+    upgradeStatus: (status) => this.#options.upgrading?.(status),
   };
 
   #frame(bytes: Uint8Array): void {
@@ -226,6 +256,7 @@ export class Session {
       return this.bye(`the agent holds revision ${hello.revision}, and this master is at ${assignments.revision}: it has lost writes`, true);
     }
     this.#hello = hello;
+    this.#openedMs = this.#options.clock.monotonic();
     this.#sendWelcome();
     const kept = hello.revision === assignments.revision && hello.items !== undefined && hello.items !== assignments.expected(this.node);
     this.#sent = hello.epoch === assignments.epoch && !kept ? hello.revision : 0;

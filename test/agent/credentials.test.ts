@@ -1,83 +1,28 @@
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, stat, truncate } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Credentials } from '../../agent/credentials.ts';
 import { enrol } from '../../agent/enrol.ts';
 import { readIdentity, writeIdentity, type Identity } from '../../agent/identity.ts';
 import { connector, masterName } from '../../agent/session/connect.ts';
 import { fetchFrom } from '../../agent/session/fetch.ts';
 import { connectSecurely } from '../../agent/session/secure.ts';
-import { Session } from '../../agent/session.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { identityPath } from '../../shared/enrolment.ts';
 import { nodes } from '../../shared/kinds/node.ts';
 import { pods } from '../../shared/kinds/pod.ts';
-import { silentLog, type Log } from '../../shared/log.ts';
+import { silentLog } from '../../shared/log.ts';
 import { createAuthority, issue, type KeyPair } from '../../master/certificates.ts';
 import { createEnroller } from '../../master/enroller.ts';
 import { keyAnnotation } from '../../master/node-credentials.ts';
-import { MemoryState } from '../fakes/memory-state.ts';
-import { skewed, startTlsMaster, until, type TlsMaster } from '../fakes/tls-master.ts';
+import { enrolled, startAgent, temporaryDirectories, tryOut } from '../fakes/tls-agent.ts';
+import { startTlsMaster, until, type TlsMaster } from '../fakes/tls-master.ts';
 
 const test = suite('credentials over TLS');
 const day = 86_400_000;
 const never = new AbortController().signal;
-const directories: string[] = [];
-
-async function directory(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'agent-'));
-  directories.push(path);
-  return path;
-}
-
-interface Line { readonly level: string; readonly message: string; readonly why: string }
-
-/** Keeps what is logged. */
-function listening(): { readonly log: Log; readonly lines: Line[] } {
-  const lines: Line[] = [];
-  const at = (level: string) => (message: string, fields?: Record<string, unknown>): void => { lines.push({ level, message, why: String(fields?.['why'] ?? '') }); };
-  const log = { ...silentLog, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') } as Log;
-  return { log: Object.assign(log, { named: () => log }), lines };
-}
-
-interface Agent { readonly credentials: Credentials; readonly state: MemoryState; readonly lines: Line[]; stop(): Promise<void> }
-
-interface AgentOptions { readonly token?: string; readonly servers?: readonly string[]; readonly skewMs?: number; readonly state?: MemoryState; readonly random?: () => number }
-
-/** An agent's session with its real credentials. */
-async function startAgent(path: string, url: string, options: AgentOptions = {}): Promise<Agent> {
-  const { log, lines } = listening();
-  const identity = (await readIdentity(path))!;
-  const clock = skewed(options.skewMs ?? 0);
-  const credentials = new Credentials({ identity, directory: path, servers: options.servers ?? [url], token: options.token, clock, random: options.random ?? Math.random, log });
-  const state = options.state ?? new MemoryState();
-  const abort = new AbortController();
-  const session = new Session({
-    node: identity.nodeName, agentVersion: 't', bootId: 'b', state, clock, random: Math.random, log, onWelcome: () => {}, openStream: () => { throw new Error('none here'); },
-    connect: (signal) => credentials.connect(signal), renewal: credentials, backoff: { baseMs: 20, maxMs: 100, healthyMs: 10_000, refusedMs: 200 },
-  });
-  const running = session.run(abort.signal);
-  return { credentials, state, lines, stop: async () => { abort.abort(); await running; await credentials.idle(); } };
-}
-
-async function enrolled(master: TlsMaster, nodeName = 'n1'): Promise<{ readonly path: string; readonly identity: Identity }> {
-  const path = await directory();
-  const identity = (await enrol({ directory: path, server: master.url, token: await master.joinToken(), nodeName, clock: systemClock, random: Math.random, log: silentLog }, never))!;
-  return { path, identity };
-}
-
-/** What becomes of a pair at the master: `ok`, or its words. */
-async function tryOut(master: TlsMaster, pair: { key: string; certificate: string }): Promise<string> {
-  try {
-    (await connector({ server: master.url, ca: master.pki.authority.certificate, key: pair.key, certificate: pair.certificate })(never)).destroy();
-    return 'ok';
-  } catch (error) {
-    return (error as Error).message;
-  }
-}
+const { directory, cleanUp } = temporaryDirectories('agent-');
 
 const apiCode = async (master: TlsMaster, identity: { key: string; certificate: string }): Promise<number> =>
   (await fetchFrom({ url: new URL('/api/v1/nodes/n1', master.url), trust: { ca: master.pki.authority.certificate, name: masterName }, identity, signal: never })).code;
@@ -86,7 +31,7 @@ const keyOf = (master: TlsMaster, node = 'n1'): string | undefined => master.reg
 
 test('a certificate renews over its session; then the older one is void, and the session has not noticed', async () => {
   const master = await startTlsMaster({ certificateMs: 10_000 });
-  const { path, identity } = await enrolled(master);
+  const { path, identity } = await enrolled(directory, master);
   const began = performance.now();
   const agent = await startAgent(path, master.url, { random: () => 0 });
   await until('there is a session', () => master.hub.isConnected('n1'));
@@ -110,7 +55,7 @@ test('a certificate renews over its session; then the older one is void, and the
 
 test('until the new pair was used, both are good; whichever file survives, the node gets in', async () => {
   const master = await startTlsMaster();
-  const { path, identity } = await enrolled(master);
+  const { path, identity } = await enrolled(directory, master);
   const enroller = createEnroller({ registry: master.registry, pki: master.pki, clock: systemClock, certificateMs: day });
   const renewed = async (): Promise<{ key: string; certificate: string }> => {
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256', privateKeyEncoding: { type: 'pkcs8', format: 'pem' }, publicKeyEncoding: { type: 'spki', format: 'pem' } });
@@ -132,7 +77,7 @@ test('until the new pair was used, both are good; whichever file survives, the n
 
 test('a new pair that the master does not take gives way to the one before', async () => {
   const master = await startTlsMaster();
-  const { path, identity } = await enrolled(master);
+  const { path, identity } = await enrolled(directory, master);
   const stranger = await issue(await createAuthority('wherry-ca', 1), { subject: { name: 'system:node:n1', groups: ['system:nodes'] }, use: 'client', days: 1 });
   await writeIdentity(path, { ...identity, ...stranger, previous: { key: identity.key, certificate: identity.certificate } });
   const agent = await startAgent(path, master.url);
@@ -157,7 +102,7 @@ test('a renewal that fails is tried again and costs nothing but log lines', asyn
       },
     }),
   });
-  const { path, identity } = await enrolled(master);
+  const { path, identity } = await enrolled(directory, master);
   const agent = await startAgent(path, master.url, { random: () => 0 });
   await until('the third is taken', () => agent.lines.some(({ message }) => message === 'certificate renewed'));
   const failures = agent.lines.filter(({ message }) => /could not be renewed/.test(message));
@@ -170,7 +115,7 @@ test('a renewal that fails is tried again and costs nothing but log lines', asyn
 
 test('a deleted node is out within a second, keeps its pods, says so once, and comes back with a new token only', async () => {
   const master = await startTlsMaster();
-  const { path, identity } = await enrolled(master);
+  const { path, identity } = await enrolled(directory, master);
   await master.registry.create(pods, 'default', { metadata: { name: 'web' }, spec: { nodeName: 'n1', containers: [{ name: 'c', image: 'i' }] } });
   const usedToken = await master.joinToken();
   const agent = await startAgent(path, master.url, { token: usedToken });
@@ -210,12 +155,12 @@ test('a deleted node is out within a second, keeps its pods, says so once, and c
 test('a name that another machine enrolled meanwhile does not go back to the first', async () => {
   // The clock was ahead when the first one enrolled: what was issued then is not newer for that.
   const ahead = await startTlsMaster({ skewMs: 10 * day });
-  const first = await enrolled(ahead);
+  const first = await enrolled(directory, ahead);
   await ahead.stop();
   const master = await startTlsMaster({ store: ahead.registry.store, pki: ahead.pki });
   assert.is(await tryOut(master, first.identity), 'ok');
   await master.registry.delete(nodes, '', 'n1');
-  const second = await enrolled(master);
+  const second = await enrolled(directory, master);
   assert.match(await tryOut(master, first.identity), /replaced by a newer one/);
   assert.is(await tryOut(master, second.identity), 'ok');
   await master.stop();
@@ -223,13 +168,13 @@ test('a name that another machine enrolled meanwhile does not go back to the fir
 
 test('a year offline: the expired certificate gets its node in, to be renewed at once, and nothing else', async () => {
   const past = await startTlsMaster({ skewMs: -400 * day, certificateMs: 365 * day });
-  const { path, identity } = await enrolled(past);
+  const { path, identity } = await enrolled(directory, past);
   const { store } = past.registry;
   await past.stop();
   assert.ok(Date.parse(new X509Certificate(identity.certificate).validTo) < Date.now() - 30 * day);
   const master = await startTlsMaster({ store, pki: past.pki });
   assert.is(await apiCode(master, identity), 401, 'the API is closed to it');
-  const agent = await startAgent(path, master.url);
+  const agent = await startAgent(path, master.url, { random: () => 0 });
   await until('it is in, and renewed', () => agent.lines.some(({ message }) => message === 'certificate renewed'));
   assert.is(await apiCode(master, (await readIdentity(path))!), 200);
   assert.match(await tryOut(master, identity), /replaced by a newer one/);
@@ -239,7 +184,7 @@ test('a year offline: the expired certificate gets its node in, to be renewed at
 
 test('after the offline window only a token helps', async () => {
   const past = await startTlsMaster({ skewMs: -400 * day, certificateMs: 365 * day });
-  const { identity } = await enrolled(past);
+  const { identity } = await enrolled(directory, past);
   await past.stop();
   const master = await startTlsMaster({ store: past.registry.store, pki: past.pki, windowMs: 30 * day });
   assert.match(await tryOut(master, identity), /HTTP 401: the certificate of system:node:n1 ended at .*, longer ago than the offline window/);
@@ -251,7 +196,7 @@ test('after the offline window only a token helps', async () => {
 
 test('an expired certificate that somebody else signed is nothing, whatever OpenSSL names as the problem', async () => {
   const master = await startTlsMaster();
-  const { identity } = await enrolled(master);
+  const { identity } = await enrolled(directory, master);
   const subject = { name: 'system:node:n1', groups: ['system:nodes'] };
   const old = { use: 'client', days: 1, nowMs: Date.now() - 10 * day } as const;
   // Same name of the authority, another key: to OpenSSL its last problem is the date.
@@ -268,7 +213,7 @@ test('an expired certificate that somebody else signed is nothing, whatever Open
 
 async function masterWith(change: (authority: KeyPair) => Promise<KeyPair>): Promise<{ master: TlsMaster; identity: Identity; path: string }> {
   const past = await startTlsMaster();
-  const { identity, path } = await enrolled(past);
+  const { identity, path } = await enrolled(directory, past);
   await past.stop();
   const pair = await change(past.pki.authority);
   return { master: await startTlsMaster({ store: past.registry.store, pki: past.pki, tls: { key: pair.key, cert: pair.certificate } }), identity, path };
@@ -303,9 +248,9 @@ test('a master\'s certificate that is out of time is still the master\'s; any ot
   }
 });
 
-test('an agent in 1970 enrols, says how wrong its clock is, and renews by the master\'s', async () => {
+test('an agent whose clock says 1970 says how wrong it is, and renews by the master\'s', async () => {
   const master = await startTlsMaster({ certificateMs: 6000 });
-  const { path } = await enrolled(master);
+  const { path } = await enrolled(directory, master);
   const agent = await startAgent(path, master.url, { skewMs: -Date.now(), random: () => 0 });
   await until('it was renewed', () => agent.lines.some(({ message }) => message === 'certificate renewed'));
   assert.is(agent.lines.filter(({ message }) => /clock and the master's differ/.test(message)).length, 1);
@@ -315,7 +260,7 @@ test('an agent in 1970 enrols, says how wrong its clock is, and renews by the ma
 
 test('several masters are tried in turn, whatever their addresses', async () => {
   const master = await startTlsMaster();
-  const { path } = await enrolled(master);
+  const { path } = await enrolled(directory, master);
   const agent = await startAgent(path, '', { servers: ['https://127.0.0.1:1', `https://localhost:${master.port}`] });
   await until('it is in', () => master.hub.isConnected('n1'));
   await agent.stop();
@@ -329,7 +274,7 @@ test('several masters are tried in turn, whatever their addresses', async () => 
 
 test('a server certificate that is renewed meets new connections, and the old ones stay', async () => {
   const master = await startTlsMaster();
-  const { identity } = await enrolled(master);
+  const { identity } = await enrolled(directory, master);
   const session = await connector({ ...identity, server: master.url })(never);
   let over = false;
   session.listen({ frame: () => {}, end: () => { over = true; } });
@@ -339,7 +284,7 @@ test('a server certificate that is renewed meets new connections, and the old on
   const seen = socket.getPeerX509Certificate()!.fingerprint256;
   socket.destroy();
   assert.is(seen, new X509Certificate(fresh.certificate).fingerprint256);
-  assert.is((await fetchFrom({ url: new URL(identityPath, master.url), trust: { ca: identity.ca, name: masterName }, identity, signal: never })).body, '{"user":"system:node:n1"}\n');
+  assert.is((await fetchFrom({ url: new URL(identityPath, master.url), trust: { ca: identity.ca, name: masterName }, identity, signal: never })).body, '{"user":"system:node:n1"}');
   assert.not.ok(over);
   session.destroy();
   await master.stop();
@@ -347,7 +292,7 @@ test('a server certificate that is renewed meets new connections, and the old on
 
 test('a damaged identity file is read from its copy; both damaged is one clear line', async () => {
   const master = await startTlsMaster();
-  const { path, identity } = await enrolled(master);
+  const { path, identity } = await enrolled(directory, master);
   assert.equal((await readdir(path)).sort(), ['identity.backup.json', 'identity.json']);
   await truncate(join(path, 'identity.json'), 100);
   assert.equal(await readIdentity(path), identity);
@@ -358,8 +303,6 @@ test('a damaged identity file is read from its copy; both damaged is one clear l
   await master.stop();
 });
 
-test.after(async () => {
-  for (const path of directories) await rm(path, { recursive: true, force: true });
-});
+test.after(cleanUp);
 
 test.run();

@@ -162,6 +162,7 @@ export class Churn {
   readonly #api: Api;
   readonly #node: string;
   readonly #random: Random;
+  readonly #prefix: string;
   readonly #live: string[] = [];
   readonly #services: string[] = [];
   #serial = 0;
@@ -172,6 +173,7 @@ export class Churn {
     this.#api = api;
     this.#node = node;
     this.#random = seeded(seed);
+    this.#prefix = `churn-${seed}`;
   }
 
   start(everyMs: number): void {
@@ -198,7 +200,7 @@ export class Churn {
   }
 
   async #create(): Promise<void> {
-    const name = `churn-${this.#serial++}`;
+    const name = `${this.#prefix}-${this.#serial++}`;
     const containers = ['one', 'two'].slice(0, 1 + this.#random.below(2)).map((container) => ({ name: container, image, command: ['stay'], volumeMounts: [{ name: 'settings', mountPath: '/settings' }] }));
     await this.#api.createPod(name, { nodeName: this.#node, containers, volumes: [{ name: 'settings', configMap: { name: 'settings', optional: true } }] }, { labels: { app: `churn-${this.#random.below(3)}` } });
     this.#live.push(name);
@@ -219,7 +221,7 @@ export class Churn {
   async #service(): Promise<void> {
     const spec = { selector: { app: `churn-${this.#random.below(3)}` }, ports: [{ port: 80 + this.#random.below(3) }] };
     if (this.#services.length < 5) {
-      const name = `service-${this.#services.length}`;
+      const name = `${this.#prefix}-${this.#services.length}`;
       await this.#api.ask('POST', '/api/v1/namespaces/default/services', { metadata: { name }, spec });
       this.#services.push(name);
     } else await this.#api.ask('PATCH', `/api/v1/namespaces/default/services/${this.#random.one(this.#services)}`, { spec }, 'application/merge-patch+json');

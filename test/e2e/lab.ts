@@ -65,6 +65,10 @@ export function run(file: string, args: readonly string[], options: RunOptions =
       if (error) reject(Object.assign(new Error(`${file} ${args.join(' ')}: ${stderr.trim() || error.message}`), { stdout, stderr, code: error.code }));
       else settle(stdout);
     });
+    // A program that is gone before it has read anything tells of itself by how it ended.
+    child.stdin?.on('error', () => {});
+    // A program that ended without reading it says why itself.
+    child.stdin?.on('error', () => {});
     child.stdin?.end(options.input ?? '');
   });
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../../shared/clock.ts';
 import {
   RuntimeError, type ContainerDetails, type ContainerStats, type ContainerSummary, type CreateOptions, type DiskUsage, type ExecResult,
-  type ExecStreams, type ImageDetails, type LogOptions, type ProcessOutput, type ProcessStreams, type RegistryAuth, type Runtime, type RuntimeEvent, type RuntimeInfo,
+  type ExecStreams, type ImageDetails, type LogOptions, type ProcessOutput, type ProcessStreams, type RegistryAuth, type Runtime, type RuntimeEvent, type RuntimeInfo, type StreamChoice,
 } from '../../agent/runtime/runtime.ts';
 
 interface FakeContainer { details: ContainerDetails; readonly options: CreateOptions; log: Uint8Array[] }
@@ -101,10 +101,11 @@ export class FakeRuntime implements Runtime {
     return this.execs.get(command.join(' ')) ?? { exitCode: 0, output: '', timedOut: false };
   }
 
-  /** Echoes its input, then what {@link execs} says of the command. */
-  async openExec(id: string, command: readonly string[]): Promise<ExecStreams> {
+  /** Echoes its input, if it has any, then says what {@link execs} has of the command. */
+  async openExec(id: string, command: readonly string[], { stdin }: StreamChoice): Promise<ExecStreams> {
     const { exitCode, output } = await this.exec(id, command);
     const streams = echo(output);
+    if (!stdin) streams.end();
     return { ...streams, exitCode: async () => exitCode, hangUp: async () => { this.hungUp.push(command.join(' ')); streams.close(); } };
   }
 

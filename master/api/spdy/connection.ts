@@ -6,6 +6,9 @@ import { HeaderCodec, type Headers } from './headers.ts';
 const maxUnread = 256 * 1024;
 const maxStreams = 1024;
 
+/** How often the client is pinged: one that is gone is noticed so even while nothing of it is read. */
+const pingMs = 5_000;
+
 export interface SpdyOptions {
   readonly transport: Transport;
   /** Takes a stream that the client opened; one that it does not want it resets. */
@@ -38,6 +41,7 @@ export class SpdyConnection {
   async run(): Promise<void> {
     const { transport } = this.#options;
     const parser = new SpdyParser();
+    const beat = setInterval(() => void transport.write(pingFrame(2)), pingMs);
     try {
       for await (const chunk of transport.chunks) {
         for (const event of parser.push(chunk)) {
@@ -48,6 +52,7 @@ export class SpdyConnection {
     } catch (error) {
       void transport.write(goAwayFrame(this.#lastId, error instanceof SpdyError ? goAwayCode.protocolError : goAwayCode.internalError));
     } finally {
+      clearInterval(beat);
       for (const stream of [...this.#streams.values()]) stream.fail('the connection is over');
       this.#codec.close();
       transport.end();
@@ -60,11 +65,6 @@ export class SpdyConnection {
     this.#closing = true;
     void this.#options.transport.write(goAwayFrame(this.#lastId, goAwayCode.ok));
     this.#options.transport.end();
-  }
-
-  /** A sign of life; on a connection that is dead, it brings that to light. */
-  ping(): void {
-    void this.#options.transport.write(pingFrame(2));
   }
 
   #take(event: SpdyEvent): Promise<void> | undefined {

@@ -7,7 +7,6 @@ export const spdyPortProtocols = ['portforward.k8s.io'] as const;
 
 /** A data and an error stream make a connection; the other of a pair must follow within this time. */
 const pairMs = 30_000;
-const pingMs = 15_000;
 
 type PairPart = 'data' | 'error';
 interface Pair { readonly port: number; data?: SpdyStream; error?: SpdyStream; readonly late: NodeJS.Timeout }
@@ -19,9 +18,7 @@ interface Pair { readonly port: number; data?: SpdyStream; error?: SpdyStream; r
 export async function servePortsOverSpdy(transport: Transport, forwarding: Forwarding): Promise<void> {
   const pairs = new Map<string, Pair>();
   const connection = new SpdyConnection({ transport, onStream: (stream) => added(stream, pairs, forwarding) });
-  const beat = setInterval(() => connection.ping(), pingMs);
   await connection.run();
-  clearInterval(beat);
   for (const { late } of pairs.values()) clearTimeout(late);
 }
 

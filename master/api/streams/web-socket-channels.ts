@@ -22,7 +22,7 @@ export interface ChannelSocket {
 const highWater = 256 * 1024;
 
 /** How often a client is pinged: one that is gone is noticed so even while nothing of it is read. */
-const pingMs = 15_000;
+const pingMs = 5_000;
 
 const sockets = (protocol: string): WebSocketServer => new WebSocketServer({
   noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: 32 * 1024 * 1024, skipUTF8Validation: true, handleProtocols: () => protocol || false,
