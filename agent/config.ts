@@ -82,7 +82,7 @@ export function readConfigText(text: string, path: string): ConfigFile {
   } catch (error) {
     throw new ConfigError(`${path} is not JSON: ${(error as Error).message}`);
   }
-  const result = v.safeParse(ConfigFile, document);
+  const result = v.safeParse(ConfigFile, Array.isArray(document) ? null : document);
   if (result.success) return result.output;
   const issue = result.issues[0];
   const setting = v.getDotPath(issue) ?? '';

@@ -11,6 +11,8 @@ import { connector, masterName, type ConnectOptions } from './session/connect.ts
 import { fetchFrom } from './session/fetch.ts';
 import type { CertificateRenewal } from './session/options.ts';
 import { RefusedError } from './session/refused.ts';
+import { TlsSessions } from './session/secure.ts';
+import { TlsSessions } from './session/secure.ts';
 
 export interface CredentialsOptions {
   readonly identity: Identity;
@@ -51,6 +53,7 @@ interface Asked { readonly key: string; readonly cancel: () => void }
  */
 export class Credentials implements CertificateRenewal {
   readonly #options: CredentialsOptions;
+  readonly #sessions = new TlsSessions();
   #identity: Identity;
   /** Share of its life at which the certificate is renewed. */
   #share: number;
@@ -62,6 +65,7 @@ export class Credentials implements CertificateRenewal {
   #asked: Asked | undefined;
   #cancel: (() => void) | undefined;
   #failures = 0;
+  readonly #sessions = new TlsSessions();
   #notBeforeMs = -Infinity;
   #work: Promise<void> = Promise.resolve();
 
@@ -140,7 +144,7 @@ export class Credentials implements CertificateRenewal {
       if (outOfTime && !this.#warned) this.#options.log.warn('the master\'s certificate is not valid at this host\'s time; it is the master\'s nevertheless', { now: new Date(this.#options.clock.now()).toISOString() });
       this.#warned = outOfTime;
     };
-    return connector({ ...this.#options.connecting, server: this.#at, key, certificate, ca: this.#identity.ca, onSecured })(signal);
+    return connector({ ...this.#options.connecting, sessions: this.#sessions, server: this.#at, key, certificate, ca: this.#identity.ca, onSecured })(signal);
   }
 
   get #at(): string {

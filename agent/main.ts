@@ -25,8 +25,9 @@ async function run(options: Record<string, unknown>): Promise<void> {
   const config = readAgentConfig(options, await loadConfigFile(options['config']));
   const base = { config, clock: systemClock, random: Math.random, log: createLog({ component: 'agent', level: config.logLevel }) };
   const { runningProgram } = await import('./ops/program.ts');
-  const program = await runningProgram();
-  if (program.type === 'binary') await runUpgradable(base, program.path, process.argv.slice(2));
+  // A runtime that cannot say what it runs can run it nevertheless.
+  const program = await runningProgram().catch(() => undefined);
+  if (program?.type === 'binary') await runUpgradable(base, program.path, process.argv.slice(2));
   else await runAgent(base, untilSignal());
 }
 

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../shared/clock.ts';
-import { identityPath } from '../shared/enrolment.ts';
+import { agentProtocol, identityPath } from '../shared/enrolment.ts';
 import { kinds } from '../shared/kinds/index.ts';
 import { nodes } from '../shared/kinds/node.ts';
 import type { Log } from '../shared/log.ts';
@@ -24,6 +24,7 @@ import { Hub, sessionPath } from './hub/hub.ts';
 import { PodLogs } from './hub/pod-logs.ts';
 import { NodeCredentials } from './node-credentials.ts';
 import { identityRoute } from './node-routes.ts';
+import { maxAgents } from './limits.ts';
 import { kubeconfig, openPki, renewPki, writeDurably, type Pki } from './pki.ts';
 import { EventRecorder } from './registry/events.ts';
 import { NodeAllocator, ServiceAllocator } from './registry/ipam.ts';
@@ -36,6 +37,7 @@ import { openLmdbStore } from './store/lmdb.ts';
 import { StatusStream } from './status/stream.ts';
 import { statusRoute, statusUpgrade } from './status-routes.ts';
 import { tokenRoutes, tokenText } from './token-routes.ts';
+import { openTicketKeys } from './ticket-keys.ts';
 import { StaticTokens } from './tokens.ts';
 import { Binaries } from './upgrade-binaries.ts';
 import { Upgrades } from './upgrade-roll.ts';
@@ -92,7 +94,8 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
   let allStarted: () => void;
   const started = new Promise<void>((resolve) => { allStarted = resolve; });
   const partStarted = (part: string): void => { waitingFor.delete(part); if (waitingFor.size === 0) allStarted(); };
-  const tls = (): Tls => ({ key: pki.server.key, cert: pki.server.certificate, ca: pki.authority.certificate });
+  const ticketKeys = await openTicketKeys(join(config.dataDir, 'pki'), clock.now());
+  const tls = (): Tls => ({ key: pki.server.key, cert: pki.server.certificate, ca: pki.authority.certificate, ticketKeys });
   const server = createApiServer({
     registry, clock, random, log: log.named('api'), host: config.bindAddress, port: config.port,
     tls: tls(),
@@ -112,6 +115,7 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
       ...enrolmentPaths.flatMap((path) => ['GET', 'POST'].map((method) => ({ method, path, handle: (x: Exchange) => hub.answer(x.req, x.res) }))),
     ],
     upgrades: [statusUpgrade(status), { path: sessionPath, allows: (user) => user.groups.includes('system:nodes'), handle: (req, socket, head, user) => hub.upgrade(req, socket, head, user) }],
+    guests: { protocol: agentProtocol, welcome: () => hub.isReady, max: maxAgents() },
     healthChecks: [...waitingFor].map((name) => ({ name, check: () => (waitingFor.has(name) ? 'not started yet' : undefined) })),
   });
   const port = await server.listen();

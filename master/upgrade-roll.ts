@@ -48,12 +48,12 @@ export class Upgrades {
   /** An agent says how far it is. What nobody waits for is only acknowledged. */
   heard(node: string, status: Status): void {
     const { agents, clock, log } = this.#options;
-    const over = status.phase === 'done' || status.phase === 'failed';
-    if (over) {
-      agents.upgradeSeen(node, status.sha256);
-      log.info(`upgrade of an agent ${status.phase}`, { node, version: status.version, ...(status.detail ? { why: status.detail } : {}) });
-    }
     const watched = this.#watched.get(`${node}/${status.sha256}`);
+    if (status.phase === 'done' || status.phase === 'failed') {
+      agents.upgradeSeen(node, status.sha256);
+      // What nobody asked for a node may say as often as it likes: that must not fill the log.
+      log[watched ? 'info' : 'debug'](`upgrade of an agent ${status.phase}`, { node, version: status.version, ...(status.detail ? { why: status.detail } : {}) });
+    }
     if (!watched) return;
     watched.progress = { ...watched.progress, phase: status.phase, heardMs: clock.monotonic() };
     watched.last = status;

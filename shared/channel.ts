@@ -3,17 +3,23 @@ import { ByteStream, StreamReset, type StreamPort } from './byte-stream.ts';
 
 /** Bytes that one side may send on a stream before the other has consumed any. Part of the protocol: both ends start from it. */
 export const streamWindow = 256 * 1024;
-/** Largest data frame's payload: what one stream may send before others get their turn. */
-export const maxChunk = 16 * 1024;
+/**
+ * Largest data frame's payload: what one stream may send before others get their turn. With this channel's head and the
+ * longest of a WebSocket's it fills a TLS record (16 KiB), so that a receiver need not put frames together from two.
+ */
+export const maxChunk = 16 * 1024 - 13;
 
 /** First bytes of a channel's frames; 0 is a control message. Layout: type, stream id (u32 BE), payload. */
 const frameType = { data: 1, credit: 2, end: 3, reset: 4 } as const;
 const headerBytes = 5;
 
+/** Enough for what is under way at a time. */
+const maxSpare = 6;
+
 export interface ChannelOptions {
   /** The master opens even ids, the agent odd ones. */
   readonly side: 'master' | 'agent';
-  /** Sends a frame; `sent` once it left this process. */
+  /** Sends a frame; `sent` once it left this process. A frame's bytes change after that. */
   readonly send: (frame: Uint8Array, sent?: () => void) => void;
   /** Bytes given to `send` that have not left yet; stream data waits while there are {@link highWaterBytes} of them. */
   readonly bufferedBytes: () => number;
@@ -38,6 +44,8 @@ export class Channel {
   readonly #streams = new Map<number, ByteStream>();
   /** Streams with data to send, in the order of their turns. */
   readonly #waiting = new Set<ByteStream>();
+  /** Buffers of data frames that have left, to be used again: fresh ones would keep the garbage collector busy. */
+  readonly #spare: Buffer[] = [];
   #nextId: number;
   /** Highest id opened by the other side. */
   #highest = -1;
@@ -138,15 +146,24 @@ export class Channel {
 
   #sendFrom(stream: ByteStream): void {
     const chunk = stream.take(maxChunk);
-    const sent = (): void => this.#pump();
-    if (chunk) this.#options.send(frameOf(frameType.data, stream.id, chunk), sent);
-    else if (stream.takeEnd()) this.#options.send(frameOf(frameType.end, stream.id, new Uint8Array(0)), sent);
+    if (chunk) this.#sendData(stream.id, chunk);
+    else if (stream.takeEnd()) this.#options.send(frameOf(frameType.end, stream.id, new Uint8Array(0)), () => this.#pump());
     if (stream.hasWork) this.#waiting.add(stream);
+  }
+
+  #sendData(id: number, chunk: Uint8Array): void {
+    const buffer = this.#spare.pop() ?? Buffer.allocUnsafeSlow(headerBytes + maxChunk);
+    this.#options.send(frameOf(frameType.data, id, chunk, buffer), () => {
+      if (this.#spare.length < maxSpare) this.#spare.push(buffer);
+      this.#pump();
+    });
   }
 }
 
-function frameOf(type: number, id: number, payload: Uint8Array): Uint8Array {
-  const frame = Buffer.allocUnsafe(headerBytes + payload.length);
+/** `buffer`, which may be longer than the frame, is written to. */
+function frameOf(type: number, id: number, payload: Uint8Array, buffer?: Buffer): Uint8Array {
+  const length = headerBytes + payload.length;
+  const frame = buffer ? buffer.subarray(0, length) : Buffer.allocUnsafe(length);
   frame[0] = type;
   frame.writeUInt32BE(id, 1);
   frame.set(payload, headerBytes);

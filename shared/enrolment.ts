@@ -1,3 +1,6 @@
+/** What agents offer as protocol (ALPN) in the first, plain message of TLS, so that the master can tell them from other clients. */
+export const agentProtocol = 'wherry';
+
 /** Path of the authority's certificate (PEM), for anybody. */
 export const caPath = '/agent/v1/ca';
 /** Path that exchanges a join token for a node's certificate. */

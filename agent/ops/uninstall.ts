@@ -29,7 +29,8 @@ export function planUninstall({ root, dataDir, binary, systemd }: UninstallFacts
     { type: 'removeEmpty', path: at('/etc/wherry') },
     { type: 'remove', path: at(joinTokenPath(dataDir)) },
     { type: 'removeEmpty', path: at(dataDir) },
-    ...(binary ? [{ type: 'remove', path: at(paths.binary) } as const] : []),
+    // The second is what an upgrade left.
+    ...(binary ? [paths.binary, `${paths.binary}.previous`].map((path) => ({ type: 'remove', path: at(path) } as const)) : []),
   ];
 }
 

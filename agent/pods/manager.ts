@@ -231,7 +231,7 @@ export class PodManager {
   #report(pod: Pod, status: PodStatus, gone: boolean): void {
     const uid = pod.metadata.uid ?? '';
     if (milestone(status) !== milestone(this.#lastStatus(uid))) {
-      this.#options.state.note(noteOf(uid), status).catch((error: unknown) => this.#options.log.error('cannot keep a pod\'s status', { pod: pod.metadata.name, error }));
+      this.#options.state.note(noteOf(uid), status).catch((error: unknown) => this.#options.log.debug('cannot keep a pod\'s status', { pod: pod.metadata.name, error }));
     }
     this.#options.report({ namespace: pod.metadata.namespace ?? '', name: pod.metadata.name ?? '', uid, status: status as Record<string, unknown>, gone });
   }

@@ -4,7 +4,7 @@ import { maxFrameBytes } from '../../shared/protocol.ts';
 import { fromWebSocket, type ByteCount, type FrameSocket } from '../../shared/socket.ts';
 import { messageOf, readBody } from './fetch.ts';
 import { RefusedError } from './refused.ts';
-import { connectSecurely, type Secured } from './secure.ts';
+import { connectSecurely, TlsSessions, type Secured } from './secure.ts';
 
 /** The name that every master's certificate has, so that a master can be reached at any address. */
 export const masterName = 'kubernetes.default.svc';
@@ -18,6 +18,8 @@ export interface ConnectOptions {
   readonly ca: string;
   /** Time for TCP and TLS, and for the upgrade. Default 20 s. */
   readonly timeoutMs?: number;
+  /** TLS sessions of earlier connections; of this function's own by default. */
+  readonly sessions?: TlsSessions;
   /** How the server's name becomes an address; the system's way by default. */
   readonly lookup?: LookupFunction;
   /** Told of the address at which the master was reached under its name. */
@@ -30,7 +32,7 @@ export interface ConnectOptions {
 
 /** Makes the function that opens a session's WebSocket, authenticated by the node's certificate. */
 export function connector(options: ConnectOptions): (signal: AbortSignal) => Promise<FrameSocket> {
-  const { server, ca, key, certificate, lookup, timeoutMs = 20_000 } = options;
+  const { server, ca, key, certificate, lookup, timeoutMs = 20_000, sessions = new TlsSessions() } = options;
   const url = new URL('/agent/v1/session', server);
   const named = (error: unknown): Error => {
     const message = `connecting to ${server}: ${(error as Error).message}`;
@@ -38,7 +40,7 @@ export function connector(options: ConnectOptions): (signal: AbortSignal) => Pro
   };
   return async (signal) => {
     try {
-      const secured = await connectSecurely({ url, ca, name: masterName, identity: { key, certificate }, ...(lookup ? { lookup } : {}), timeoutMs, signal });
+      const secured = await connectSecurely({ url, ca, name: masterName, identity: { key, certificate }, sessions, ...(lookup ? { lookup } : {}), timeoutMs, signal });
       const { remoteAddress } = secured.socket;
       options.onSecured?.(secured);
       const socket = await upgrade(url, secured, timeoutMs, signal);
@@ -55,7 +57,8 @@ function upgrade(url: URL, { socket: connection }: Secured, timeoutMs: number, s
   address.protocol = 'wss:';
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(address, [], {
-      createConnection: () => connection, perMessageDeflate: false, maxPayload: maxFrameBytes.fromMaster, handshakeTimeout: timeoutMs, skipUTF8Validation: true,
+      // Masks keep caches of plain HTTP from being fooled; within TLS they would only cost, and zero is a mask too.
+      createConnection: () => connection, generateMask: (mask) => { mask.fill(0); }, perMessageDeflate: false, maxPayload: maxFrameBytes.fromMaster, handshakeTimeout: timeoutMs, skipUTF8Validation: true,
     });
     const stop = (): void => socket.terminate();
     const failed = (error: Error): void => {

@@ -248,7 +248,7 @@ export class Journal implements State {
   #trouble(error: Error | undefined): void {
     if (this.#troubled === (error !== undefined)) return;
     this.#troubled = error !== undefined;
-    if (error) this.#log.error('the disk refuses what this node is to remember; pods go on, and nothing new is taken on until there is room', { error });
+    if (error) this.#log.error('the disk refuses what this node is to remember; pods go on, and nothing new is taken on until there is room', { why: error.message });
     else this.#log.info('the disk takes writes again');
     this.#onTrouble(error);
   }

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect, type OnReadOpts, type Socket } from 'node:net';
 import type { ByteStream } from '../../shared/byte-stream.ts';
+import { maxChunk } from '../../shared/channel.ts';
 import { pacedWrite } from '../../shared/paced-write.ts';
 import type { StreamRequest } from '../../shared/protocol.ts';
 import { notFound, StatusError } from '../../shared/status.ts';
@@ -21,14 +22,14 @@ const connectMs = 10_000;
  * @throws StatusError when the port cannot be reached
  */
 export async function* portForward(request: PortForwardRequest, stream: ByteStream, options: PortForwardOptions, signal: AbortSignal): AsyncIterable<Uint8Array> {
-  const socket = await open(request, options, signal);
+  const reader = new Reader();
+  const socket = await open(request, options, reader, signal);
   const stop = (): void => { socket.destroy(); };
   if (signal.aborted) return stop();
   signal.addEventListener('abort', stop, { once: true });
   try {
     const fed = feed(stream, socket);
-    // Not destroyed at its end: the other direction may go on.
-    for await (const chunk of socket.iterator({ destroyOnReturn: false })) yield chunk as Uint8Array;
+    for (let bytes = await reader.next(); bytes; bytes = await reader.next()) yield bytes;
     stream.end();
     await fed;
   } finally {
@@ -37,11 +38,12 @@ export async function* portForward(request: PortForwardRequest, stream: ByteStre
   }
 }
 
-async function open({ namespace, pod, uid, port }: PortForwardRequest, options: PortForwardOptions, signal: AbortSignal): Promise<Socket> {
+async function open({ namespace, pod, uid, port }: PortForwardRequest, options: PortForwardOptions, reader: Reader, signal: AbortSignal): Promise<Socket> {
   const host = options.address({ namespace, pod, uid });
   if (host === undefined) throw notFound({ group: '', plural: 'pods', kind: 'Pod' }, pod);
   if (host === '') throw new StatusError(500, '', `pod not running: ${pod}`);
-  const socket = connect({ host, port, allowHalfOpen: true, noDelay: true });
+  const socket = connect({ host, port, allowHalfOpen: true, noDelay: true, onread: reader.onread });
+  reader.follow(socket);
   try {
     await once(socket, 'connect', { signal: AbortSignal.any([signal, AbortSignal.timeout(connectMs)]) });
     // What fails from now on is the end of the bytes.
@@ -51,6 +53,47 @@ async function open({ namespace, pod, uid, port }: PortForwardRequest, options: 
     socket.destroy();
     const { code } = error as NodeJS.ErrnoException;
     throw new StatusError(502, '', `dial tcp4 ${host}:${port}: ${code === 'ECONNREFUSED' ? 'connect: connection refused' : (error as Error).message}`);
+  }
+}
+
+/**
+ * Reads a socket into one buffer, over and over: the bytes of {@link next} are good until the next call. Half a million
+ * buffers a minute would keep the garbage collector busier than all else.
+ */
+class Reader {
+  /** Given to `connect`. */
+  readonly onread: OnReadOpts;
+  readonly #buffer = Buffer.allocUnsafeSlow(4 * maxChunk);
+  #filled: Uint8Array | undefined;
+  #over = false;
+  #socket: Socket | undefined;
+  #wake = (): void => {};
+
+  constructor() {
+    this.onread = { buffer: this.#buffer, callback: (count) => this.#arrived(count) };
+  }
+
+  follow(socket: Socket): void {
+    this.#socket = socket;
+    const over = (): void => { this.#over = true; this.#wake(); };
+    socket.once('end', over).once('close', over);
+  }
+
+  /** Undefined at the end. */
+  async next(): Promise<Uint8Array | undefined> {
+    if (this.#socket?.isPaused()) this.#socket.resume();
+    while (!this.#filled && !this.#over) await new Promise<void>((resolve) => { this.#wake = resolve; });
+    const filled = this.#filled;
+    this.#filled = undefined;
+    return filled;
+  }
+
+  /** False: nothing more is read until it is asked for. */
+  #arrived(count: number): boolean {
+    this.#filled = this.#buffer.subarray(0, count);
+    this.#socket?.pause();
+    this.#wake();
+    return false;
   }
 }
 

@@ -11,6 +11,7 @@ import { Authenticator, type NodeAuthenticator, type TokenAuthenticator } from '
 import { accessOf, refusal, type Authorizer } from './authorize.ts';
 import type { ResourceOptions } from './call.ts';
 import { answerDocuments, Documents } from './documents.ts';
+import { Doorway, type Guests } from './doorway.ts';
 import { Exchange } from './exchange.ts';
 import { answerHealth, type HealthCheck, type Version } from './health.ts';
 import { impersonate, impersonates } from './impersonate.ts';
@@ -26,6 +27,8 @@ export interface Tls {
   readonly key: string;
   readonly cert: string;
   readonly ca: string;
+  /** 48 bytes that sessions are sealed with; with the same ones a restarted server lets clients resume theirs. */
+  readonly ticketKeys?: Buffer;
 }
 
 /** A path that somebody else answers, after authentication and authorization. */
@@ -68,6 +71,8 @@ export interface ApiServerOptions {
   readonly routes?: readonly Route[];
   readonly upgrades?: readonly UpgradeRoute[];
   readonly healthChecks?: readonly HealthCheck[];
+  /** Clients that come in crowds; their handshakes are paced. */
+  readonly guests?: Guests;
 }
 
 /** One step on a request's way. True when the request is answered. */
@@ -90,6 +95,12 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
 
 /** How long requests under way may take to finish when the server stops. */
 const drainMs = 5_000;
+
+/** Sessions can be resumed for as long as TLS 1.3 lets a client keep them. The context ties them to this server. */
+const tlsLimits = { minVersion: 'TLSv1.2', sessionTimeout: 7 * 24 * 3600, sessionIdContext: 'wherry' } as const;
+
+/** A function of its own, so that what it is in keeps nothing else alive for as long as the connection. */
+const endOnError = (socket: Duplex): void => { socket.on('error', () => socket.destroy()); };
 
 class Apiserver implements ApiServer {
   readonly #options: ApiServerOptions;
@@ -132,7 +143,7 @@ class Apiserver implements ApiServer {
   }
 
   useTls(tls: Tls): void {
-    if ('setSecureContext' in this.#server) this.#server.setSecureContext(tls);
+    if ('setSecureContext' in this.#server) this.#server.setSecureContext({ ...tls, ...tlsLimits });
   }
 
   listen(): Promise<number> {
@@ -155,12 +166,13 @@ class Apiserver implements ApiServer {
   }
 
   #create(): Server | SecureServer {
-    const { tls } = this.#options;
+    const { tls, guests, clock } = this.#options;
     const limits = { keepAliveTimeout: 120_000, headersTimeout: 30_000, requestTimeout: 300_000, maxHeaderSize: 64 * 1024 };
     const handle = (req: IncomingMessage, res: ServerResponse): void => void this.#handle(new Exchange(req, res));
     const server = tls
-      ? createHttps({ ...limits, key: tls.key, cert: tls.cert, ca: tls.ca, requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.2' }, handle)
+      ? createHttps({ ...limits, ...tls, ...tlsLimits, requestCert: true, rejectUnauthorized: false, handshakeTimeout: 20_000 }, handle)
       : createHttp(limits, handle);
+    if (guests && 'setSecureContext' in server) new Doorway({ clock, guests }).guard(server);
     server.on('upgrade', (req, socket, head) => void this.#upgrade(req, socket, head));
     server.on('clientError', (_error, socket) => refuseUpgrade(socket, 400, 'Bad Request'));
     return server;
@@ -237,7 +249,7 @@ class Apiserver implements ApiServer {
   }
 
   async #upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    socket.on('error', () => socket.destroy());
+    endOnError(socket);
     // Only the request's side of the exchange is used: an upgrade has no ServerResponse.
     const x = new Exchange(req, undefined as unknown as ServerResponse);
     try {

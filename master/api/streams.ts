@@ -63,7 +63,7 @@ async function serveCommand(options: PodStreamsOptions, upgrade: Upgrade, make: 
 async function serveWebSocketCommand({ x, socket, head }: Upgrade, protocol: string, command: AgentCommand, streams: CommandOptions, refused: string | undefined): Promise<void> {
   const webSocket = await acceptWebSocket(x.req, socket, head, protocol).catch(() => undefined);
   if (!webSocket) return command.abandon();
-  const channels = channelSocket(webSocket);
+  const channels = channelSocket(webSocket, socket, protocol);
   if (refused === undefined) return serveOverWebSocket(channels, command, streams);
   await sendStatus(channels, asStatus(internalError(`unable to upgrade connection: ${refused}`)));
   return channels.close();
@@ -82,8 +82,8 @@ async function servePorts(options: PodStreamsOptions, upgrade: Upgrade): Promise
   const ports = protocol === tunnelProtocol ? [] : readPorts(x.query);
   const webSocket = await acceptWebSocket(x.req, socket, head, protocol).catch(() => undefined);
   if (!webSocket) return;
-  if (protocol === tunnelProtocol) return servePortsOverSpdy(webSocketTransport(webSocket), forwarding);
-  return servePortsOverWebSocket(channelSocket(webSocket), ports, forwarding);
+  if (protocol === tunnelProtocol) return servePortsOverSpdy(webSocketTransport(webSocket, socket), forwarding);
+  return servePortsOverWebSocket(channelSocket(webSocket, socket, protocol), ports, forwarding);
 }
 
 function forwardingTo(options: PodStreamsOptions, { metadata, spec }: Pod): Forwarding {

@@ -7,7 +7,7 @@ import { nodes, type Node } from '../../shared/kinds/node.ts';
 import type { Log } from '../../shared/log.ts';
 import { maxFrameBytes, type Payload, type StreamRequest } from '../../shared/protocol.ts';
 import { Scope } from '../../shared/scope.ts';
-import { fromWebSocket, type FrameSocket } from '../../shared/socket.ts';
+import { ServerSockets, type FrameSocket } from '../../shared/socket.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { KindChange, User } from '../registry/types.ts';
 import { Assignments } from './assignments.ts';
@@ -43,6 +43,9 @@ export interface HubOptions {
 /** Sessions served between two turns of the event loop. */
 const sessionsPerTurn = 256;
 
+/** Agents that wait to be sent much, beyond which no more are let in for a while. */
+const maxWaiting = 512;
+
 /** Path of an agent's WebSocket. */
 export const sessionPath = '/agent/v1/session';
 
@@ -57,6 +60,7 @@ export class Hub {
   /** When nodes that are not connected were last heard of, on the monotonic clock. */
   readonly #lastSeen = new Map<string, number>();
   readonly #sockets = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: maxFrameBytes.fromAgent, skipUTF8Validation: true });
+  readonly #wrapper = new ServerSockets();
   readonly #sending = new Gate(32);
   readonly #reports: ReportHandlers;
   #assignments: Assignments | undefined;
@@ -102,6 +106,11 @@ export class Hub {
     }
   }
 
+  /** Whether agents can be served now: what is stored has been read, and not too many wait for much to be sent. */
+  get isReady(): boolean {
+    return this.#assignments !== undefined && this.#sending.waiting < maxWaiting;
+  }
+
   /** Answers `GET /agent/v1/ca` and `POST /agent/v1/enrol`, which need no authentication. Never rejects. */
   answer(req: IncomingMessage, res: ServerResponse): Promise<void> {
     return answerEnrolment(this.#options.enroller, this.#options.log, req, res);
@@ -112,7 +121,7 @@ export class Hub {
     const node = nodeOf(user);
     if (node === undefined) return refuse(socket, 403, 'Forbidden', `user ${JSON.stringify(user.name)} is no node`);
     if (!this.#assignments) return refuse(socket, 503, 'Service Unavailable', 'the master is starting');
-    this.#sockets.handleUpgrade(req, socket, head, (webSocket) => this.accept(node, fromWebSocket(webSocket)));
+    this.#sockets.handleUpgrade(req, socket, head, (webSocket) => this.accept(node, this.#wrapper.wrap(webSocket)));
   }
 
   /** Starts a session of a node over a connection that has authenticated it. */

@@ -20,7 +20,10 @@ const ownDomains = ['kubelet.kubernetes.io', 'node.kubernetes.io'];
 export async function writeNode(registry: Registry, log: Log, name: string, reported: Node): Promise<void> {
   const user = nodeUser(name);
   try {
-    if (!registry.find(nodes, '', name)) await register(registry, name, reported);
+    const known = registry.find(nodes, '', name);
+    if (!known) await register(registry, name, reported);
+    // Enrolment makes the Node, with nothing but its key; what the agent was told to register with comes now.
+    else if (!known.status.nodeInfo && !known.status.capacity) await registry.modify(nodes, '', name, (current) => registered(current, reported));
     await registry.modify(nodes, '', name, (current) => withLabels(current, reported), { user });
     await registry.modify(nodes, '', name, (current) => withStatus(current, reported), { user, subresource: 'status' });
   } catch (error) {
@@ -29,8 +32,23 @@ export async function writeNode(registry: Registry, log: Log, name: string, repo
   }
 }
 
+const labelsToRegister = (reported: Node): Record<string, string> =>
+  Object.fromEntries(Object.entries(reported.metadata.labels ?? {}).filter(([key]) => mayRegister(key)));
+
+/** Adds labels and taints that nobody set before. Mutates `current`; undefined: nothing to add. */
+function registered(current: Node, reported: Node): Node | undefined {
+  const before = current.metadata.labels ?? {};
+  const labels = { ...labelsToRegister(reported), ...before };
+  const present = current.spec?.taints ?? [];
+  const taints = (reported.spec?.taints ?? []).filter((taint) => !present.some(({ key, effect }) => key === taint.key && effect === taint.effect));
+  if (Object.keys(labels).length === Object.keys(before).length && taints.length === 0) return undefined;
+  current.metadata.labels = labels;
+  if (taints.length > 0) current.spec = { ...current.spec, taints: [...present, ...taints] };
+  return current;
+}
+
 async function register(registry: Registry, name: string, reported: Node): Promise<void> {
-  const labels = Object.fromEntries(Object.entries(reported.metadata.labels ?? {}).filter(([key]) => mayRegister(key)));
+  const labels = labelsToRegister(reported);
   const { annotations } = reported.metadata;
   const taints = reported.spec?.taints;
   const document = { metadata: { name, labels, ...(annotations ? { annotations } : {}) }, spec: taints ? { taints } : {} };

@@ -1,3 +1,4 @@
+import { equal } from '../../shared/equal.ts';
 import { isTerminal, pods, type Pod } from '../../shared/kinds/pod.ts';
 import type { Log } from '../../shared/log.ts';
 import type { PodReport } from '../../shared/protocol.ts';
@@ -32,6 +33,8 @@ async function writeReport({ registry, log }: PodStatusOptions, node: string, re
     log.warn('agent reports a pod of another node', { node, pod: `${namespace}/${name}`, of: stored.spec.nodeName });
     return;
   }
+  // An agent that was restarted reports all anew, and most of it is known.
+  if (!gone && equal(reportedStatus(stored, report), stored.status)) return;
   try {
     const { object } = await registry.modify(pods, namespace, name, (current) => withReport(current, node, report), { user, subresource: 'status' });
     if (!gone || !object.metadata.deletionTimestamp || object.metadata.uid !== uid) return;
@@ -44,15 +47,20 @@ async function writeReport({ registry, log }: PodStatusOptions, node: string, re
 }
 
 /** The pod with the reported status; undefined when the report is not (or no longer) about it. Mutates `current`. */
-function withReport(current: Pod, node: string, { uid, status }: PodReport): Pod | undefined {
-  if (current.metadata.uid !== uid || current.spec.nodeName !== node) return undefined;
-  const before = current.status;
+function withReport(current: Pod, node: string, report: PodReport): Pod | undefined {
+  if (current.metadata.uid !== report.uid || current.spec.nodeName !== node) return undefined;
+  current.status = reportedStatus(current, report);
+  return current;
+}
+
+/** A pod's status as it is after a report. What has ended stays ended: its controller has counted it. */
+function reportedStatus(pod: Pod, { status }: PodReport): Pod['status'] {
+  const before = pod.status;
   const next = status as Pod['status'];
-  // What has ended stays ended: its controller has counted it.
-  if (isTerminal(current) && next.phase !== before.phase) return undefined;
+  if (isTerminal(pod) && next.phase !== before.phase) return before;
   const reported = new Set(next.conditions?.map(({ type }) => type));
   const others = before.conditions?.filter(({ type }) => !reported.has(type)) ?? [];
-  current.status = { ...(before.qosClass ? { qosClass: before.qosClass } : {}), ...next, conditions: [...next.conditions ?? [], ...others] };
-  if (current.status.conditions?.length === 0) delete current.status.conditions;
-  return current;
+  const { conditions: _, ...rest } = next;
+  const conditions = [...next.conditions ?? [], ...others];
+  return { ...(before.qosClass ? { qosClass: before.qosClass } : {}), ...rest, ...(conditions.length > 0 ? { conditions } : {}) };
 }

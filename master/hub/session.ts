@@ -56,6 +56,7 @@ const maxBufferedBytes = 256 * 1024;
 const maxReports = 8;
 /** Pause between two renewals of a certificate: signing is dear. */
 const renewPauseMs = 1000;
+const heartbeatAck = encodeMessage('heartbeatAck', {});
 /** Time in which an agent that was asked for its reports should have sent them. */
 const askPauseMs = 5000;
 
@@ -225,7 +226,7 @@ export class Session {
     status: ({ seq, pods }) => this.#take('statusAck', seq, () => this.#options.reports.status(this.node, pods)),
     node: ({ seq, node }) => this.#take('nodeAck', seq, () => this.#options.reports.node(this.node, node)),
     events: ({ seq, events }) => this.#take('eventsAck', seq, () => this.#options.reports.events(this.node, events)),
-    heartbeat: () => this.#control('heartbeatAck', {}),
+    heartbeat: () => this.#send(heartbeatAck),
     renew: (request) => this.#renew(request),
     upgradeStatus: (status) => this.#options.upgrading?.(status),
   };

@@ -227,6 +227,9 @@ test('a master\'s certificate that is out of time is still the master\'s; any ot
   const { master, path } = await masterWith((authority) => issue(authority, expired));
   const agent = await startAgent(path, master.url);
   await until('it is in', () => master.hub.isConnected('n1'));
+  // Once more, with the TLS session of the first time.
+  master.hub.accept('n1', { bufferedBytes: 0, send: () => {}, listen: () => {}, pause: () => {}, resume: () => {}, close: () => {}, destroy: () => {} });
+  await until('it was replaced, and is in again', () => agent.lines.some(({ why }) => /replaced by a newer session/.test(why)) && master.hub.isConnected('n1'));
   assert.is(agent.lines.filter(({ message }) => /master's certificate is not valid at this host's time/.test(message)).length, 1);
   await agent.stop();
   await master.stop();

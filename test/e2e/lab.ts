@@ -29,7 +29,8 @@ export interface Lab {
   /** A verb of hosts.sh: cut, heal, kill, start, stop. */
   host(verb: string, host: number): Promise<void>;
   startMaster(): Promise<void>;
-  startAgent(host: number): Promise<void>;
+  /** `flags` come after the lab's own. */
+  startAgent(host: number, ...flags: string[]): Promise<void>;
   /** Ends a process at once, as kill -9 does, and waits until it is gone. */
   killMaster(): Promise<void>;
   killAgent(host: number): Promise<void>;
@@ -144,13 +145,13 @@ export async function createLab(options: LabOptions): Promise<Lab> {
       start('master', 0, [process.execPath, join(build, 'master/main.js'), 'master', '--data-dir', dataDir, '--bind-address', masterAddress, '--port', String(masterPort), ...options.masterFlags ?? []]);
       await until('the master is ready', 30_000, () => lab.kubectl('get', '--raw', '/readyz').then((text) => text.startsWith('ok')));
     },
-    async startAgent(host) {
+    async startAgent(host, ...flags) {
       const known = existsSync(join(directory, `agent${host}`, 'identity', 'identity.json'));
       const token = known ? '' : (await hosts(['sh', '0', process.execPath, join(build, 'master/main.js'), 'token', 'create', '--data-dir', dataDir]).catch(() => '')).trim();
       const command = options.agentCommand ?? [process.execPath, join(build, 'agent/main.js')];
       start(`agent${host}`, host, [...command, '--master', `wss://${masterAddress}:${masterPort}`, ...(token ? ['--token', token] : []),
         '--node-name', `node${host}`, '--node-ip', `10.99.0.${host}`, '--data-dir', join(directory, `agent${host}`),
-        '--docker-host', `unix://${env.LAB}/${host}/docker.sock`, ...options.agentFlags ?? []]);
+        '--docker-host', `unix://${env.LAB}/${host}/docker.sock`, ...options.agentFlags ?? [], ...flags]);
     },
     killMaster: () => kill('master', 'SIGKILL'),
     killAgent: (host) => kill(`agent${host}`, 'SIGKILL'),

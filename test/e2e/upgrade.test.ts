@@ -116,8 +116,8 @@ test('one that starts and never gets healthy is rolled back', async () => {
   await assertUntouched();
 });
 
-test('an agent that is killed during a trial comes back as what it was', async () => {
-  const asked = upgrade('--binary', await script('slow', `[ "$1" != --version ] || exec echo wherry-agent/0.9.2-slow; echo $PPID > ${directory}/parent.new; mv ${directory}/parent.new ${directory}/parent; exec sleep 1000`), '--nodes', 'node1');
+test('an agent that is killed during a trial comes back as what it was, and the new one leaves', async () => {
+  const asked = upgrade('--binary', await script('slow', `[ "$1" != --version ] || exec echo wherry-agent/0.9.2-slow; echo $PPID > ${directory}/parent.new; mv ${directory}/parent.new ${directory}/parent; exec ${newBinary} "$@"`), '--nodes', 'node1');
   const parent = await until('the trial has begun', 60_000, () => readFile(join(directory, 'parent'), 'utf8'));
   process.kill(Number(parent), 'SIGKILL');
   const { ok, printed } = await asked;

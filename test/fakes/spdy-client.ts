@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { dataFrame, pingFrame, rstStreamFrame, SpdyParser, synStreamFrame, type SpdyEvent } from '../../master/api/spdy/frames.ts';
+import { dataHead, pingFrame, rstStreamFrame, SpdyParser, synStreamFrame, type SpdyEvent } from '../../master/api/spdy/frames.ts';
 import { HeaderCodec } from '../../master/api/spdy/headers.ts';
 
 /** A client's end of SPDY/3.1, as far as tests need it: it opens streams and notes what it gets. */
@@ -32,7 +32,8 @@ export class SpdyClient {
   }
 
   write(id: number, text: string | Uint8Array, fin = false): void {
-    this.#send(dataFrame(id, Buffer.from(text), fin));
+    const bytes = Buffer.from(text as Uint8Array);
+    this.#send(Buffer.concat([dataHead(id, bytes.length, fin), bytes]));
   }
 
   reset(id: number): void {

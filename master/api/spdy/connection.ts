@@ -1,5 +1,5 @@
 import type { Transport } from '../streams/transport.ts';
-import { dataFrame, goAwayCode, goAwayFrame, pingFrame, resetCode, rstStreamFrame, SpdyError, SpdyParser, synReplyFrame, type SpdyEvent } from './frames.ts';
+import { dataHead, goAwayCode, goAwayFrame, pingFrame, resetCode, rstStreamFrame, SpdyError, SpdyParser, synReplyFrame, type SpdyEvent } from './frames.ts';
 import { HeaderCodec, type Headers } from './headers.ts';
 
 /** Bytes of one stream that wait for its reader before nothing more is read from the connection. */
@@ -32,7 +32,7 @@ export class SpdyConnection {
     this.#options = options;
     const { transport } = options;
     this.#port = {
-      send: (frame) => transport.write(frame),
+      send: (...parts) => transport.write(...parts),
       over: (stream) => { if (this.#streams.get(stream.id) === stream) this.#streams.delete(stream.id); },
     };
   }
@@ -103,7 +103,7 @@ export class SpdyConnection {
 }
 
 interface StreamPort {
-  send(frame: Uint8Array): Promise<void>;
+  send(...parts: readonly Uint8Array[]): Promise<void>;
   over(stream: SpdyStream): void;
 }
 
@@ -144,14 +144,14 @@ export class SpdyStream {
   /** Resolves when the connection has room for more. Nothing after the end. */
   write(bytes: Uint8Array): Promise<void> {
     if (this.#ended || this.#failure || bytes.length === 0) return Promise.resolve();
-    return this.#port.send(dataFrame(this.id, bytes, false));
+    return this.#port.send(dataHead(this.id, bytes.length, false), bytes);
   }
 
   /** Ends this side's direction. */
   end(): void {
     if (this.#ended || this.#failure) return;
     this.#ended = true;
-    void this.#port.send(dataFrame(this.id, new Uint8Array(0), true));
+    void this.#port.send(dataHead(this.id, 0, true));
     if (this.#remoteEnded) this.#port.over(this);
   }
 

@@ -129,12 +129,11 @@ export const rstStreamFrame = (id: number, code: number): Buffer => control(type
 export const pingFrame = (id: number): Buffer => control(type.ping, false, numbers(id));
 export const goAwayFrame = (lastId: number, code: number): Buffer => control(type.goAway, false, numbers(lastId, code));
 
-/** `bytes` are copied. */
-export function dataFrame(id: number, bytes: Uint8Array, fin: boolean): Buffer {
-  const frame = Buffer.allocUnsafe(8 + bytes.length);
-  frame.writeUInt32BE(id, 0);
-  frame[4] = fin ? flagFin : 0;
-  frame.writeUIntBE(bytes.length, 5, 3);
-  frame.set(bytes, 8);
-  return frame;
+/** What comes before `length` bytes of data. */
+export function dataHead(id: number, length: number, fin: boolean): Buffer {
+  const head = Buffer.allocUnsafe(8);
+  head.writeUInt32BE(id, 0);
+  head[4] = fin ? flagFin : 0;
+  head.writeUIntBE(length, 5, 3);
+  return head;
 }

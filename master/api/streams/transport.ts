@@ -1,13 +1,13 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
-import { pacedWrite } from '../../../shared/paced-write.ts';
+import { PacedWriter } from './paced-writer.ts';
 
 /** A connection as a sequence of bytes. */
 export interface Transport {
   /** Read only as fast as they are consumed; ends with the connection. To be read once. */
   readonly chunks: AsyncIterable<Uint8Array>;
-  /** Resolves when there is room for more, or the connection is over. Never rejects. */
-  write(bytes: Uint8Array): Promise<void>;
+  /** Writes parts as one; they are copied. Resolves when there is room for more, or the connection is over. Never rejects. */
+  write(...parts: readonly Uint8Array[]): Promise<void>;
   /** Closes once what was written has left. */
   end(): void;
 }
@@ -15,36 +15,42 @@ export interface Transport {
 /** A connection that an upgrade has handed over. */
 export function socketTransport(socket: Duplex, head: Uint8Array): Transport {
   if (head.length > 0) socket.unshift(head);
+  const writer = new PacedWriter(socket);
   return {
     chunks: untilClosed(socket),
-    write: (bytes) => pacedWrite(socket, bytes),
-    end: () => { socket.end(); },
+    write: (...parts) => writer.write(parts),
+    end: () => endSoon(socket),
   };
+}
+
+/** How long the other side may take to close after this one. */
+const closeMs = 10_000;
+
+/** Closing at once, with something of the client's unread, would take from it what it was sent last. */
+function endSoon(socket: Duplex): void {
+  if (socket.destroyed || socket.writableEnded) return;
+  socket.end();
+  const late = setTimeout(() => socket.destroy(), closeMs);
+  socket.once('close', () => clearTimeout(late));
 }
 
 async function* untilClosed(socket: Duplex): AsyncIterable<Uint8Array> {
   try {
-    for await (const chunk of socket) yield chunk as Uint8Array;
+    for await (const chunk of socket.iterator({ destroyOnReturn: false })) yield chunk as Uint8Array;
   } catch {
     // Cut off or closed in order: it is over.
+  } finally {
+    // What nobody wants any more must not hold up the end.
+    socket.resume();
   }
 }
 
-/** Bytes that wait before a WebSocket is read, or written, no further. */
+/** Bytes that wait before a WebSocket is read no further. */
 const highWater = 256 * 1024;
 
-/** Sends a message; resolves when there is room for more, or the connection is over. */
-export function pacedSend(socket: WebSocket, message: Uint8Array | string): Promise<void> {
-  const options = { binary: typeof message !== 'string' };
-  if (socket.bufferedAmount < highWater) {
-    socket.send(message, options, () => undefined);
-    return Promise.resolve();
-  }
-  return new Promise((resolve) => { socket.send(message, options, () => resolve()); });
-}
-
-/** Bytes in binary messages, however they are cut into these. */
-export function webSocketTransport(socket: WebSocket): Transport {
+/** Bytes in binary messages, however they are cut into these. `connection` is what the WebSocket was made of. */
+export function webSocketTransport(socket: WebSocket, connection: Duplex): Transport {
+  const writer = new PacedWriter(connection);
   const waiting: Uint8Array[] = [];
   let size = 0;
   let over = false;
@@ -68,5 +74,5 @@ export function webSocketTransport(socket: WebSocket): Transport {
       else await new Promise<void>((resolve) => { wake = resolve; });
     }
   }
-  return { chunks: chunks(), write: (bytes) => pacedSend(socket, bytes), end: () => socket.close(1000) };
+  return { chunks: chunks(), write: (...parts) => writer.message(parts), end: () => socket.close(1000) };
 }

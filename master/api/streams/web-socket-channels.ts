@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { badRequest } from '../../../shared/status.ts';
-import { pacedSend } from './transport.ts';
+import { PacedWriter } from './paced-writer.ts';
 
 /**
  * Several byte streams over one WebSocket: each message begins with the number of its channel, as a byte or, in the
@@ -24,8 +24,8 @@ const highWater = 256 * 1024;
 /** How often a client is pinged: one that is gone is noticed so even while nothing of it is read. */
 const pingMs = 5_000;
 
-const sockets = (protocol: string): WebSocketServer => new WebSocketServer({
-  noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: 32 * 1024 * 1024, skipUTF8Validation: true, handleProtocols: () => protocol || false,
+const sockets = (): WebSocketServer => new WebSocketServer({
+  noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: 32 * 1024 * 1024, skipUTF8Validation: true,
 });
 
 /** The first of the client's subprotocols that is served; `''` if it names none (a bearer token's aside). @throws StatusError 400 */
@@ -39,10 +39,14 @@ export function chooseProtocol(req: IncomingMessage, served: readonly string[]):
 
 /** Completes a WebSocket's handshake. */
 export function acceptWebSocket(req: IncomingMessage, socket: Duplex, head: Buffer, protocol: string): Promise<WebSocket> {
+  const server = sockets();
+  // `ws` would refuse the slash in `SPDY/3.1+portforward.k8s.io`, so the protocol is agreed on past it.
+  delete req.headers['sec-websocket-protocol'];
+  if (protocol) server.once('headers', (headers) => headers.push(`Sec-WebSocket-Protocol: ${protocol}`));
   return new Promise((resolve, reject) => {
     // Its answer to what is no handshake is its own.
     socket.once('close', () => reject(badRequest('the client went away')));
-    sockets(protocol).handleUpgrade(req, socket, head, (webSocket) => {
+    server.handleUpgrade(req, socket, head, (webSocket) => {
       const beat = setInterval(() => { if (webSocket.readyState === webSocket.OPEN) webSocket.ping(); }, pingMs);
       webSocket.once('close', () => clearInterval(beat));
       webSocket.on('error', () => webSocket.terminate());
@@ -51,13 +55,15 @@ export function acceptWebSocket(req: IncomingMessage, socket: Duplex, head: Buff
   });
 }
 
-export function channelSocket(socket: WebSocket): ChannelSocket {
-  const base64 = socket.protocol.includes('base64.');
-  const encode = base64 ? encodeText : encodeBinary;
+export function channelSocket(socket: WebSocket, connection: Duplex, protocol: string): ChannelSocket {
+  const base64 = protocol.includes('base64.');
+  const writer = new PacedWriter(connection);
+  const send = (channel: number, bytes: Uint8Array): Promise<void> =>
+    (base64 ? writer.text(encodeText(channel, bytes)) : writer.message([Buffer.of(channel), bytes]));
   const decode = base64 ? decodeText : decodeBinary;
   return {
-    protocol: socket.protocol,
-    send: (channel, bytes) => pacedSend(socket, encode(channel, bytes)),
+    protocol,
+    send: (channel, bytes) => (socket.readyState === socket.OPEN ? send(channel, bytes) : Promise.resolve()),
     listen({ message, end }) {
       let inHand = 0;
       socket.on('message', (data) => {
@@ -79,13 +85,6 @@ export function channelSocket(socket: WebSocket): ChannelSocket {
 }
 
 interface Message { readonly channel: number; readonly bytes: Uint8Array }
-
-function encodeBinary(channel: number, bytes: Uint8Array): Uint8Array {
-  const message = Buffer.allocUnsafe(1 + bytes.length);
-  message[0] = channel;
-  message.set(bytes, 1);
-  return message;
-}
 
 const encodeText = (channel: number, bytes: Uint8Array): string => String(channel) + Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
 
