@@ -12,7 +12,6 @@ import { fetchFrom } from './session/fetch.ts';
 import type { CertificateRenewal } from './session/options.ts';
 import { RefusedError } from './session/refused.ts';
 import { TlsSessions } from './session/secure.ts';
-import { TlsSessions } from './session/secure.ts';
 
 export interface CredentialsOptions {
   readonly identity: Identity;
@@ -65,7 +64,6 @@ export class Credentials implements CertificateRenewal {
   #asked: Asked | undefined;
   #cancel: (() => void) | undefined;
   #failures = 0;
-  readonly #sessions = new TlsSessions();
   #notBeforeMs = -Infinity;
   #work: Promise<void> = Promise.resolve();
 

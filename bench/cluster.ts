@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,12 +16,14 @@ export interface BenchMaster {
 
 const program = fileURLToPath(new URL('../master/main.js', import.meta.url));
 
-/** Starts a master on a loopback port; resolves when it is ready. */
-export async function startMaster(flags: readonly string[] = [], port = 16443): Promise<BenchMaster> {
+/** Starts a master on a loopback port, by default any that is free; resolves when it is ready. */
+export async function startMaster(flags: readonly string[] = [], asked = 0): Promise<BenchMaster> {
+  const port = asked || await freePort();
   const directory = mkdtempSync(join(tmpdir(), 'wherry-bench-'));
   const child = spawn(process.execPath, [program, 'master', '--data-dir', directory, '--bind-address', '127.0.0.1', '--port', String(port), '--log-level', 'warn', ...flags], { stdio: ['ignore', 'inherit', 'inherit'] });
+  const release = killWithUs(child);
   const stop = (): Promise<void> => new Promise((resolve) => {
-    child.once('exit', () => { rmSync(directory, { recursive: true, force: true }); resolve(); });
+    child.once('exit', () => { release(); rmSync(directory, { recursive: true, force: true }); resolve(); });
     child.kill('SIGKILL');
   });
   for (let tries = 0; tries < 150; tries++) {
@@ -34,6 +37,28 @@ export async function startMaster(flags: readonly string[] = [], port = 16443): 
   }
   await stop();
   throw new Error('the master is not ready after 30 s');
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().on('error', reject).listen(0, '127.0.0.1', () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+/** Ends a child when this process ends, by itself or by a signal: else it would hold whoever reads our output. Returns the way out. */
+export function killWithUs(child: ChildProcess): () => void {
+  const kill = (): void => { child.kill('SIGKILL'); };
+  const end = (): void => { kill(); process.exit(1); };
+  const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+  process.on('exit', kill);
+  for (const signal of signals) process.on(signal, end);
+  return () => {
+    process.off('exit', kill);
+    for (const signal of signals) process.off(signal, end);
+  };
 }
 
 function readTarget(directory: string, port: number): Target | undefined {

@@ -2,6 +2,7 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { killWithUs } from './cluster.ts';
 import { bytesField, GrpcConnection, headersOf, numberField } from './grpc-load.ts';
 
 /** One connection to etcd. */
@@ -29,8 +30,9 @@ export async function startEtcd(): Promise<Etcd> {
   const directory = mkdtempSync(join(tmpdir(), 'etcd-bench-'));
   const url = `http://127.0.0.1:${port}`;
   const child: ChildProcess = spawn('/usr/bin/etcd', ['--data-dir', join(directory, 'data'), '--listen-client-urls', url, '--advertise-client-urls', url, '--listen-peer-urls', `http://127.0.0.1:${port + 1}`, '--log-level', 'error'], { stdio: 'ignore' });
+  const release = killWithUs(child);
   const stop = (): Promise<void> => new Promise((resolve) => {
-    child.once('exit', () => { rmSync(directory, { recursive: true, force: true }); resolve(); });
+    child.once('exit', () => { release(); rmSync(directory, { recursive: true, force: true }); resolve(); });
     child.kill('SIGKILL');
   });
   for (let tries = 0; ; tries++) {

@@ -16,7 +16,7 @@ export class GrpcConnection {
     this.#socket = socket;
     socket.on('data', (piece) => this.#read(piece));
     socket.on('error', (error) => this.#waiting?.reject(error));
-    socket.on('close', () => this.#waiting?.reject(new Error('connection closed')));
+    socket.on('close', () => this.#waiting?.reject(new Error('the server closed the connection')));
   }
 
   static open(port: number, host = '127.0.0.1'): Promise<GrpcConnection> {

@@ -105,12 +105,13 @@ export class Connection {
   readonly #reader = new AnswerReader((piece) => this.#pieces.push(piece), () => this.#finish());
   #pieces: Buffer[] = [];
   #waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | undefined;
+  #failure: Error | undefined;
 
   private constructor(socket: TLSSocket) {
     this.#socket = socket;
     socket.on('data', (piece: Buffer) => this.#reader.read(piece));
-    socket.on('error', (error) => this.#waiting?.reject(error));
-    socket.on('close', () => this.#waiting?.reject(new Error('connection closed')));
+    socket.on('error', (error) => this.#fail(error));
+    socket.on('close', () => this.#fail(new Error('the server closed the connection')));
   }
 
   static async open(target: Target): Promise<Connection> {
@@ -120,6 +121,7 @@ export class Connection {
   request(method: string, path: string, body: string | undefined = undefined, accept = 'application/json'): Promise<Answer> {
     const length = body === undefined ? '' : `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n`;
     return new Promise((resolve, reject) => {
+      if (this.#failure) return void reject(this.#failure);
       this.#waiting = { resolve, reject };
       this.#socket.write(`${method} ${path} HTTP/1.1\r\nhost: bench\r\naccept: ${accept}\r\n${length}\r\n${body ?? ''}`);
     });
@@ -128,6 +130,13 @@ export class Connection {
   close(): void {
     this.#waiting = undefined;
     this.#socket.destroy();
+  }
+
+  /** Also for requests to come: they would wait for ever. */
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    this.#waiting?.reject(this.#failure);
+    this.#waiting = undefined;
   }
 
   #finish(): void {

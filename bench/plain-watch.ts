@@ -12,7 +12,7 @@ const [key = '', cert = ''] = process.argv.slice(2);
 const watchers: ServerResponse[] = [];
 let revision = 0;
 
-const server = createServer({ key: readFileSync(key), cert: readFileSync(cert) }, (req, res) => {
+const server = createServer({ key: readFileSync(key), cert: readFileSync(cert), keepAliveTimeout: 120_000 }, (req, res) => {
   if (req.method === 'GET') {
     res.writeHead(200, { 'content-type': 'application/json' });
     res.flushHeaders();

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { TLSSocket } from 'node:tls';
-import type { BenchMaster } from './cluster.ts';
+import { killWithUs, type BenchMaster } from './cluster.ts';
 import { AnswerReader, connectTo, type Target } from './http-load.ts';
 
 /** Clients that watch one path; they count events, and decode nothing. */
@@ -54,6 +54,7 @@ export class WatchClients {
 export async function startPlainWatch({ target, directory }: BenchMaster): Promise<{ target: Target; process: ChildProcess }> {
   const pki = (name: string): string => join(directory, 'pki', name);
   const child = spawn(process.execPath, [fileURLToPath(new URL('./plain-watch.js', import.meta.url)), pki('server.key'), pki('server.crt')], { stdio: ['ignore', 'pipe', 'inherit'] });
+  child.once('exit', killWithUs(child));
   const [port] = await once(child.stdout!, 'data') as [Buffer];
   return { target: { ...target, port: Number(port.toString()) }, process: child };
 }

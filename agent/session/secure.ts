@@ -31,6 +31,10 @@ export class TlsSessions {
     return this.#last?.certificate === certificate ? this.#last.session : undefined;
   }
 
+  forget(): void {
+    this.#last = undefined;
+  }
+
   keep(certificate: string, session: Buffer): void {
     this.#last = { certificate, session };
   }
@@ -56,7 +60,9 @@ export function connectSecurely({ url, ca, name, identity, sessions, lookup, tim
       host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 443), servername: name, ca, rejectUnauthorized: false, ALPNProtocols: [agentProtocol, 'http/1.1'],
       ...(identity ? { key: identity.key, cert: identity.certificate } : {}), ...(lookup ? { lookup } : {}), ...(session ? { session } : {}),
     });
-    socket.on('session', (made: Buffer) => sessions?.keep(identity?.certificate ?? '', made));
+    // Kept only of a server with nothing wrong: when it is resumed, names are not checked again, and there is no certificate to look at.
+    let trusted = false;
+    socket.on('session', (made: Buffer) => { if (trusted && socket.authorized) sessions?.keep(identity?.certificate ?? '', made); });
     const fail = (error: Error): void => {
       settle();
       socket.on('error', () => {});
@@ -74,7 +80,9 @@ export function connectSecurely({ url, ca, name, identity, sessions, lookup, tim
     socket.on('error', fail);
     socket.once('secureConnect', () => {
       const verdict = judge(socket, ca, name);
+      if (typeof verdict === 'string') sessions?.forget();
       if (typeof verdict === 'string') return fail(new Error(`its certificate is not to be trusted: ${verdict}`));
+      trusted = true;
       settle();
       resolve({ socket, ...verdict });
     });

@@ -20,7 +20,7 @@ export interface WatchStatusOptions {
 }
 
 const redrawMs = 1000;
-const retryMs = { first: 1000, most: 15_000 };
+const retryMs = { first: 1000, most: 5_000 };
 
 /**
  * Shows the fleet as it changes until `signal` aborts: drawn in place on a tty, else line by line. Comes back by itself

@@ -63,7 +63,8 @@ for (const [name, damage] of Object.entries(damages)) {
       await lab.startAgent(1);
       if (masterAway) {
         await until('the agent has started', 20_000, async () => (await agentLog(lab, 1)).trimEnd().split('\n').slice(-30).some((line) => line.includes('no session with the master')));
-        assert.equal(await running(), before, 'without the master');
+        // A state that lost its end is an earlier one: it may know a pod that is no more, but what runs goes on.
+        assert.equal((await running()).filter((line) => line.startsWith('anchor-')), before, 'without the master');
         await lab.startMaster();
       }
       await follows();
@@ -91,7 +92,8 @@ test('no room on the data directory: pods go on and are restarted, nothing new i
   await run('bash', ['-c', 'dd if=/dev/zero of="$0/ballast" bs=4k 2>/dev/null; true', dataDir]);
 
   // The master's word cannot be kept, so it is not followed; everything else goes on.
-  await api.createPod('late', { nodeName: 'node1' });
+  // (Larger than what the last page of the file may have left.)
+  await api.createPod('late', { nodeName: 'node1' }, { annotations: { filler: 'x'.repeat(10_000) } });
   assert.match(await until('the node says so', 40_000, async () => (await condition()).startsWith('True AgentStateNotWritable') && condition()), /ENOSPC.*ready:True/);
   await until('there is an event', 20_000, async () => (await reasons()).includes('AgentStateNotWritable'));
   assert.match(await agentLog(lab, 1), /the disk refuses what this node is to remember/);

@@ -37,8 +37,23 @@ export class Api {
     return new Api(socketPath, { ca: pem('certificate-authority-data'), cert: pem('client-certificate-data'), key: pem('client-key-data') }, relay);
   }
 
-  /** @throws Error with the Status' message for an answer that is none of success */
-  ask<T>(method: string, path: string, body?: unknown, type = 'application/json'): Promise<T> {
+  /**
+   * Asks again for some seconds while no master answers, as after its restart.
+   * @throws Error with the Status' message for an answer that is none of success
+   */
+  async ask<T>(method: string, path: string, body?: unknown, type = 'application/json'): Promise<T> {
+    const deadline = performance.now() + 10_000;
+    for (;;) {
+      try {
+        return await this.#askOnce<T>(method, path, body, type);
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== 'ECONNRESET' || performance.now() > deadline) throw error;
+        await pause(200);
+      }
+    }
+  }
+
+  #askOnce<T>(method: string, path: string, body: unknown, type: string): Promise<T> {
     return new Promise((resolve, reject) => {
       const call = request({
         method, path, agent: this.#agent, socketPath: this.#socketPath, servername: 'kubernetes.default.svc', ...this.#credentials,

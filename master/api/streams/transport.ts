@@ -74,5 +74,5 @@ export function webSocketTransport(socket: WebSocket, connection: Duplex): Trans
       else await new Promise<void>((resolve) => { wake = resolve; });
     }
   }
-  return { chunks: chunks(), write: (...parts) => writer.message(parts), end: () => socket.close(1000) };
+  return { chunks: chunks(), write: (...parts) => (socket.readyState === socket.OPEN ? writer.message(parts) : Promise.resolve()), end: () => socket.close(1000) };
 }

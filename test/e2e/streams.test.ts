@@ -1,0 +1,302 @@
+import { Attach, Exec, KubeConfig, Log, PortForward, type V1Status } from '@kubernetes/client-node';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { clients, Kubectl, type Answer, type Client } from './kubectl-support.ts';
+import { buildBusybox, kubectlPath, run, until } from './lab.ts';
+
+/** exec, attach, port-forward, cp and logs with three generations of kubectl and client-node; one node, this machine's engine. */
+const test = suite('streams');
+const masterProgram = fileURLToPath(new URL('../../master/main.js', import.meta.url));
+const agentProgram = fileURLToPath(new URL('../../agent/main.js', import.meta.url));
+const port = 27_230;
+/** Local ends of forwarded ports. */
+let nextPort = 27_240;
+const image = 'wherry-test/busybox:1';
+
+let directory = '';
+let kubeconfig = '';
+let master: ChildProcess;
+let agent: ChildProcess;
+const kubectls = new Map<Client, Kubectl>();
+const paths = new Map<Client, string>();
+const of = (name: Client): Kubectl => kubectls.get(name)!;
+const [oldest, , newest] = clients;
+
+const pod = (name: string, script: string, more: object = {}): object => ({
+  apiVersion: 'v1', kind: 'Pod', metadata: { name, labels: { app: name } },
+  spec: { terminationGracePeriodSeconds: 1, containers: [{ name: 'main', image, imagePullPolicy: 'Never', command: ['sh', '-c', script], ...more }] },
+});
+
+test.before(async () => {
+  await buildBusybox();
+  directory = await mkdtemp(join(tmpdir(), 'wherry-streams-'));
+  const masterData = join(directory, 'master');
+  kubeconfig = join(masterData, 'admin.kubeconfig');
+  const log = createWriteStream(join(directory, 'log'));
+  const start = (...args: string[]): ChildProcess => {
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout.pipe(log);
+    child.stderr.pipe(log);
+    return child;
+  };
+  master = start(masterProgram, 'master', '--data-dir', masterData, '--bind-address', '127.0.0.1', '--advertise-address', '127.0.0.1', '--port', String(port), '--service-cidr', '10.123.0.0/24');
+  const path = await kubectlPath();
+  await until('the master is ready', 60_000, () => run(path, ['--kubeconfig', kubeconfig, 'get', '--raw', '/readyz']).then((text) => text.startsWith('ok')));
+  const token = (await run(process.execPath, [masterProgram, 'token', 'create', '--data-dir', masterData])).trim();
+  agent = start(agentProgram, '--master', `wss://127.0.0.1:${port}`, '--token', token, '--node-name', 'streams', '--node-ip', '127.0.0.1', '--data-dir', join(directory, 'agent'));
+  for (const name of clients) {
+    paths.set(name, await kubectlPath(name));
+    kubectls.set(name, new Kubectl({ name, path: paths.get(name)!, kubeconfig, namespace: 'default', files: directory }));
+  }
+  const server = 'mkdir -p /w; echo hello >/w/index.html; httpd -p 8080 -h /w; trap "exit 0" TERM; while true; do sleep 1; done';
+  await apply(pod('web', server), pod('talk', 'echo out $0; echo err >&2; trap "exit 0" TERM; while true; do sleep 1; done'));
+  await of(newest).ok('wait', '--for=condition=Ready', 'pod/web', 'pod/talk', '--timeout=90s');
+});
+
+test.after(async () => {
+  for (const child of [agent, master]) {
+    if (!child || child.exitCode !== null) continue;
+    const ended = new Promise((resolve) => { child.once('exit', resolve); });
+    child.kill('SIGTERM');
+    await ended;
+  }
+  await run('bash', ['-c', 'docker ps -aq --filter "label=io.wherry.owner=$0" | xargs -r docker rm -f', join(directory, 'agent')]);
+  await run('ip', ['route', 'del', 'local', '10.123.0.0/24', 'dev', 'lo']).catch(() => '');
+  await rm(directory, { recursive: true, force: true });
+});
+
+async function apply(...documents: readonly object[]): Promise<void> {
+  await of(newest).with({ input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: documents }) }, 'apply', '-f', '-');
+}
+
+/** Runs a kubectl with bytes from a file to a file; resolves with its exit code. */
+function piped(name: Client, args: readonly string[], input: string, output: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(paths.get(name)!, ['--kubeconfig', kubeconfig, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
+    createReadStream(input).pipe(child.stdin).on('error', () => {});
+    child.stdout.pipe(createWriteStream(output)).on('finish', () => {});
+    child.on('error', reject).on('close', (code) => resolve(code ?? -1));
+  });
+}
+
+/** Runs a kubectl with a terminal of 91 columns and 33 rows. */
+function inTerminal(name: Client, ...args: readonly string[]): Promise<Answer> {
+  const quoted = [paths.get(name)!, '--kubeconfig', kubeconfig, ...args].map((word) => `'${word}'`).join(' ');
+  return new Promise((resolve) => {
+    const child = execFile('script', ['-qec', `stty cols 91 rows 33; ${quoted}`, '/dev/null'], { timeout: 60_000 }, (error, stdout, stderr) => {
+      resolve({ code: error ? (typeof error.code === 'number' ? error.code : 128) : 0, stdout, stderr });
+    });
+    child.stdin?.end();
+  });
+}
+
+async function digest(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+}
+
+async function randomFile(name: string, megabytes: number): Promise<string> {
+  const path = join(directory, name);
+  await run('dd', ['if=/dev/urandom', `of=${path}`, 'bs=1M', `count=${megabytes}`], { timeoutMs: 120_000 });
+  return path;
+}
+
+for (const name of clients) {
+  test(`${name}: exec has output, errors apart, input and exit codes`, async () => {
+    const kubectl = of(name);
+    assert.is(await kubectl.ok('exec', 'web', '--', 'echo', 'hi there'), 'hi there\n');
+    const failed = await kubectl.run(['exec', 'web', '--', 'sh', '-c', 'echo out; echo err >&2; exit 3']);
+    assert.is(failed.stdout, 'out\n');
+    assert.match(failed.stderr, /^err\ncommand terminated with exit code 3\n$/);
+    assert.is(failed.code, 3);
+    assert.is((await kubectl.run(['exec', '-i', 'web', '--', 'sh', '-c', 'cat; echo end'], { input: 'some input\n' })).stdout, 'some input\nend\n');
+    assert.match((await kubectl.run(['exec', 'web', '--', 'nosuch'])).stderr, /exec: "nosuch": executable file not found in \$PATH/);
+    assert.match((await kubectl.run(['exec', 'none', '--', 'ls'])).stderr, /pods "none" not found/);
+    assert.match((await kubectl.run(['exec', 'web', '-c', 'none', '--', 'ls'])).stderr, /container none is not valid for pod web/);
+  });
+
+  test(`${name}: a terminal, its size and its exit code`, async () => {
+    const { stdout, code } = await inTerminal(name, 'exec', '-it', 'web', '--', 'sh', '-c', 'for i in 1 2 3 4 5 6 7 8 9; do [ "$(stty size)" = "33 91" ] && break; sleep 0.2; done; stty size; tty; exit 4');
+    assert.match(stdout, /33 91\r\n\/dev\/pts\/\d+\r\n/);
+    assert.is(code, 4);
+  });
+
+  test(`${name}: large input and output arrive as they were sent`, async () => {
+    const path = await randomFile('large', 32);
+    assert.is(await piped(name, ['exec', '-i', 'web', '--', 'cat'], path, join(directory, 'echoed')), 0);
+    assert.is(await digest(join(directory, 'echoed')), await digest(path));
+  });
+
+  test(`${name}: port-forward carries several connections at once, and says what fails`, async () => {
+    const [local, refusing] = [nextPort++, nextPort++];
+    const forward = of(name).start('port-forward', 'pod/web', `${local}:8080`, `${refusing}:81`);
+    await until('the ports are open', 20_000, async () => forward.output().includes(`${refusing} -> 81`));
+    const answers = await Promise.all(Array.from({ length: 8 }, () => page(local)));
+    assert.ok(answers.every((answer) => answer.endsWith('hello\n')), answers[0]!);
+    assert.is(await page(refusing), '');
+    await until('the failure is told', 10_000, async () => forward.output().includes('connection refused'));
+    assert.match(await forward.stop(), /error forwarding port 81 to pod web, uid [-0-9a-f]+: dial tcp4 [\d.]+:81: connect: connection refused/);
+  });
+
+  test(`${name}: run with a terminal or with input, attached and removed`, async () => {
+    const given = await of(name).run(['run', 'piped', `--image=${image}`, '--image-pull-policy=Never', '--restart=Never', '--rm', '-i', '--command', '--', 'sh', '-c', 'read line; echo got $line; exit 5'], { input: 'a line\n' });
+    assert.match(given.stdout, /got a line\n/);
+    assert.is(given.code, 5);
+    const { stdout, code } = await inTerminal(name, 'run', 'seen', `--image=${image}`, '--image-pull-policy=Never', '--restart=Never', '--rm', '-it', '--command', '--', 'sh', '-c', 'sleep 3; stty size');
+    assert.match(stdout, /33 91\r\n/);
+    assert.is(code, 0);
+    assert.is(await of(name).ok('get', 'pods', 'piped', 'seen', '--ignore-not-found'), '');
+  });
+
+  test(`${name}: a client that goes away ends its command`, async () => {
+    const marker = `sleep ${1000 + nextPort}`;
+    const alive = async (): Promise<boolean> => (await of(newest).ok('exec', 'web', '--', 'ps')).includes(marker);
+    for (const input of [false, true]) {
+      const child = spawn(paths.get(name)!, ['--kubeconfig', kubeconfig, 'exec', ...(input ? ['-i'] : []), 'web', '--', ...marker.split(' ')], { stdio: ['pipe', 'ignore', 'ignore'] });
+      child.stdin.on('error', () => {});
+      // More than anybody on the way takes while the command reads nothing.
+      if (input) child.stdin.write(Buffer.alloc(8_000_000));
+      await until('the command runs', 20_000, alive);
+      child.kill('SIGKILL');
+      await until('the command is gone', 45_000, async () => !await alive());
+    }
+    nextPort++;
+  });
+
+  test(`${name}: logs`, async () => {
+    const kubectl = of(name);
+    assert.is(await kubectl.ok('logs', 'talk'), 'out sh\nerr\n');
+    assert.is(await kubectl.ok('logs', '-l', 'app=talk', '--prefix', '--all-containers', '--tail=1'), '[pod/talk/main] err\n');
+    assert.is(await kubectl.ok('logs', 'talk', '--limit-bytes=5'), 'out s');
+    assert.is(await kubectl.ok('logs', 'talk', '--since=1s'), '');
+    assert.is(await kubectl.ok('logs', 'talk', `--since-time=${new Date(Date.now() + 60_000).toISOString()}`), '');
+    assert.match(await kubectl.ok('logs', 'talk', '--timestamps', '--tail=1'), /^\d{4}-\d\d-\d\dT[\d:]+\.\d+Z err\n$/);
+    assert.match(await kubectl.fails('logs', 'talk', '--previous'), /previous terminated container "main" in pod "talk" not found/);
+  });
+}
+
+/** What a web server answers; '' when the connection ends without an answer. */
+function page(to: number): Promise<string> {
+  return new Promise((resolve) => {
+    let text = '';
+    const socket = connect(to, '127.0.0.1', () => socket.write('GET / HTTP/1.0\r\n\r\n'));
+    socket.on('data', (chunk: Buffer) => { text += chunk.toString(); }).on('error', () => {}).on('close', () => resolve(text));
+  });
+}
+
+test('followed logs end with their container, and go on with the next one', async () => {
+  await apply(pod('loop', 'i=0; while [ $i -lt 12 ]; do echo line $i; i=$((i+1)); sleep 0.25; done; exit 1'));
+  await until('it has begun', 60_000, async () => (await of(newest).run(['logs', 'loop'])).stdout.includes('line 0'));
+  const followed = (await of(newest).ok('logs', '-f', 'loop')).split('\n').filter(Boolean);
+  assert.equal(followed, Array.from({ length: 12 }, (_, index) => `line ${index}`));
+  await until('it has begun again', 60_000, async () => await of(newest).value('{.status.containerStatuses[0].restartCount}', 'pod', 'loop') !== '0');
+  assert.is(await of(oldest).ok('logs', 'loop', '--previous', '--tail=1'), 'line 11\n');
+  assert.match(await of(newest).ok('logs', '-f', 'loop', '--limit-bytes=6'), /^line 0/);
+  await of(newest).ok('delete', 'pod', 'loop', '--grace-period=1');
+});
+
+test('attach shows what comes from now on, and leaves the container running', async () => {
+  await apply(pod('ticker', 'while read line; do echo got $line; done', { stdin: true }));
+  await of(newest).ok('wait', '--for=condition=Ready', 'pod/ticker', '--timeout=60s');
+  for (const name of clients) {
+    const child = spawn(paths.get(name)!, ['--kubeconfig', kubeconfig, 'attach', '-i', 'ticker'], { stdio: ['pipe', 'pipe', 'ignore'] });
+    let seen = '';
+    child.stdout.on('data', (chunk: Buffer) => { seen += chunk.toString(); });
+    child.stdin.write(`${name}\n`);
+    await until('the answer is there', 20_000, async () => seen.includes(`got ${name}\n`));
+    const ended = new Promise((resolve) => { child.once('exit', resolve); });
+    child.kill('SIGKILL');
+    await ended;
+  }
+  assert.is(await of(newest).value('{.status.phase}', 'pod', 'ticker'), 'Running');
+  assert.is(await of(newest).ok('logs', 'ticker'), clients.map((name) => `got ${name}\n`).join(''));
+});
+
+/** Largest resident size since the last call, in MB. */
+async function peakMB({ pid }: ChildProcess): Promise<number> {
+  const peak = Number(/VmHWM:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, 'utf8'))![1]) / 1024;
+  await writeFile(`/proc/${pid}/clear_refs`, '5');
+  return peak;
+}
+
+test('cp of 1 GB both ways: intact, and neither master nor agent grows', async () => {
+  const path = await randomFile('gigabyte', 1024);
+  const sum = await digest(path);
+  for (const [name, megabytes] of [[oldest, 16], [newest, 16], ['kubectl-1.32', 1024]] as const) {
+    const source = megabytes === 1024 ? path : await randomFile('some', megabytes);
+    const before = [await peakMB(master), await peakMB(agent)];
+    const steady = [await peakMB(master), await peakMB(agent)];
+    const back = join(directory, 'back');
+    for (const args of [['cp', source, 'web:/tmp/copied'], ['cp', 'web:/tmp/copied', back]]) {
+      const answer = await of(name).run(args, { timeoutMs: 600_000 });
+      assert.is(answer.code, 0, answer.stderr);
+    }
+    const grown = [await peakMB(master) - steady[0]!, await peakMB(agent) - steady[1]!];
+    assert.is(await digest(back), megabytes === 1024 ? sum : await digest(source));
+    assert.is((await stat(back)).size, megabytes * 1024 * 1024);
+    assert.ok(grown.every((mb) => mb < 60), `${name}: master and agent grew by ${grown.map(Math.round).join(' and ')} MB from ${before.map(Math.round).join(' and ')}`);
+    await rm(back);
+  }
+  await rm(path);
+  await of(newest).ok('exec', 'web', '--', 'rm', '/tmp/copied');
+});
+
+test('client-node: Exec, Attach, PortForward, Log', async () => {
+  const config = new KubeConfig();
+  config.loadFromFile(kubeconfig);
+  const collect = (): { stream: PassThrough; text: () => string } => {
+    const parts: Buffer[] = [];
+    const stream = new PassThrough();
+    stream.on('data', (chunk: Buffer) => parts.push(chunk));
+    return { stream, text: () => Buffer.concat(parts).toString() };
+  };
+  const [out, err, input] = [collect(), collect(), new PassThrough()];
+  const status = new Promise<V1Status>((resolve, reject) => {
+    new Exec(config).exec('default', 'web', 'main', ['sh', '-c', 'cat; echo oops >&2; exit 7'], out.stream, err.stream, input, false, resolve).then(() => input.end('given'), reject);
+  });
+  const { reason, details } = await status;
+  assert.equal([reason, details?.causes?.[0]?.reason, details?.causes?.[0]?.message], ['NonZeroExitCode', 'ExitCode', '7']);
+  assert.equal([out.text(), err.text()], ['given', 'oops\n']);
+
+  const attached = collect();
+  const typed = new PassThrough();
+  const socket = await new Attach(config).attach('default', 'ticker', 'main', attached.stream, null, typed, false);
+  typed.write('node\n');
+  await until('the answer is there', 20_000, async () => attached.text().includes('got node'));
+  (socket as { close(): void }).close();
+
+  const [answer, request] = [collect(), new PassThrough()];
+  await new PortForward(config).portForward('default', 'web', [8080], answer.stream, null, request);
+  request.write('GET / HTTP/1.0\r\n\r\n');
+  await until('the page is there', 20_000, async () => answer.text().endsWith('hello\n'));
+
+  const log = collect();
+  await new Log(config).log('default', 'talk', 'main', log.stream, { tailLines: 1 });
+  await until('the log is there', 20_000, async () => log.text() === 'err\n');
+});
+
+test('a heartbeat and an assignment are not held up by a full stream', async () => {
+  const child = spawn(paths.get(newest)!, ['--kubeconfig', kubeconfig, 'exec', 'web', '--', 'cat', '/dev/zero'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  let bytes = 0;
+  child.stdout.on('data', (chunk: Buffer) => { bytes += chunk.length; });
+  await until('the stream is at speed', 20_000, async () => bytes > 50_000_000);
+  await apply(pod('meanwhile', 'sleep 1000'));
+  await of(newest).ok('wait', '--for=condition=Ready', 'pod/meanwhile', '--timeout=60s');
+  assert.ok(bytes > 50_000_000);
+  const ended = new Promise((resolve) => { child.once('exit', resolve); });
+  child.kill('SIGKILL');
+  await ended;
+  await of(newest).ok('delete', 'pod', 'meanwhile', '--grace-period=1');
+});
+
+test.run();
