@@ -209,7 +209,7 @@ export class Credentials implements CertificateRenewal {
     const { fromMs, lifeMs } = this.#life();
     const dueMs = fromMs + lifeMs * this.#share - this.#link.masterAheadMs;
     const now = clock.monotonic();
-    const waitMs = dueMs > now ? dueMs - now : random() * Math.min(60_000, lifeMs / 100);
+    const waitMs = dueMs > now ? dueMs - now : random() * Math.min(600_000, lifeMs / 100);
     const pauseMs = Math.max(waitMs, this.#notBeforeMs - now);
     this.#cancel = clock.after(Math.min(pauseMs, lookMs), pauseMs > lookMs ? () => this.#schedule() : () => this.#renew());
   }

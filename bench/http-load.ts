@@ -50,7 +50,8 @@ export class AnswerReader {
     const end = Math.min(piece.length, at + this.#left);
     this.#left -= end - at;
     this.#onBody(at === 0 && end === piece.length ? piece : piece.subarray(at, end));
-    if (this.#left === 0) this.#phase === 'body' ? this.#end() : this.#next('tail');
+    if (this.#left === 0 && this.#phase === 'body') this.#end();
+    else if (this.#left === 0) this.#next('tail');
     return end;
   }
 
@@ -71,7 +72,8 @@ export class AnswerReader {
 
   #begin(line: string): void {
     if (this.#phase === 'head') this.#readHead(line);
-    else if (this.#phase === 'tail') this.#left < 0 ? this.#end() : this.#next('size');
+    else if (this.#phase === 'tail' && this.#left < 0) this.#end();
+    else if (this.#phase === 'tail') this.#next('size');
     else if ((this.#left = Number.parseInt(line, 16)) > 0) this.#phase = 'chunk';
     else { this.#left = -1; this.#phase = 'tail'; }
   }

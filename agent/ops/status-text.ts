@@ -58,10 +58,12 @@ function linkLine({ link }: AgentStatus, nowMs: number): string | undefined {
   return parts.join('; ');
 }
 
+const counted = (count: number, one: string, many: string): string => `${count} ${count === 1 ? one : many}`;
+
 function heldLine({ held, unsent }: AgentStatus): string {
   const what = held.revision === 0 ? 'nothing' : `revision ${held.revision}${held.epoch ? ` of epoch ${held.epoch}` : ''}, ${held.items} items`;
   if (!unsent) return what;
-  const waiting = [unsent.pods > 0 ? `${unsent.pods} pod statuses` : '', unsent.events > 0 ? `${unsent.events} events` : '', unsent.eventsDropped > 0 ? `(${unsent.eventsDropped} events dropped)` : ''].filter(Boolean);
+  const waiting = [unsent.pods > 0 ? counted(unsent.pods, 'pod status', 'pod statuses') : '', unsent.events > 0 ? counted(unsent.events, 'event', 'events') : '', unsent.eventsDropped > 0 ? `(${counted(unsent.eventsDropped, 'event', 'events')} dropped)` : ''].filter(Boolean);
   return `${what}; unsent: ${waiting.length > 0 ? waiting.join(', ') : 'nothing'}`;
 }
 

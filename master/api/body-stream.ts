@@ -1,3 +1,5 @@
+import type { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { constants, createGzip, type Gzip } from 'node:zlib';
 import type { Exchange } from './exchange.ts';
@@ -26,6 +28,8 @@ export class BodyStream {
   #pieces: Uint8Array[] = [];
   #size = 0;
   #gzip: Gzip | undefined;
+  /** The connection, where chunks may go to it ready-made: so one copy of every slab is spared, and the joining of its parts. */
+  #socket: Socket | undefined;
   #started = false;
   #blocked = false;
   #looks = 0;
@@ -82,10 +86,18 @@ export class BodyStream {
   #flush(): void {
     if (!this.#started) this.#start();
     if (this.#size === 0) return;
-    const slab = this.#pieces.length === 1 ? this.#pieces[0]! : Buffer.concat(this.#pieces, this.#size);
+    const slab = this.#gzip || !this.#socket ? this.#joined() : chunkOf(this.#pieces, this.#size);
     this.#pieces = [];
     this.#size = 0;
-    this.#blocked = !(this.#gzip ?? this.#x.res).write(slab);
+    this.#blocked = !this.#target.write(slab);
+  }
+
+  #joined(): Uint8Array {
+    return this.#pieces.length === 1 ? this.#pieces[0]! : Buffer.concat(this.#pieces, this.#size);
+  }
+
+  get #target(): Writable {
+    return this.#gzip ?? this.#socket ?? this.#x.res;
   }
 
   #start(): void {
@@ -99,10 +111,14 @@ export class BodyStream {
       res.once('close', () => this.#gzip?.destroy());
     }
     res.writeHead(this.#code, headers);
+    if (this.#gzip || this.#x.method === 'HEAD') return;
+    res.flushHeaders();
+    // No connection yet: an answer before this one is still on its way.
+    if (res.socket && res.chunkedEncoding) this.#socket = res.socket;
   }
 
   #drained(): Promise<void> {
-    const target = this.#gzip ?? this.#x.res;
+    const target = this.#target;
     if (!target.writableNeedDrain) {
       this.#blocked = false;
       return Promise.resolve();
@@ -118,4 +134,22 @@ export class BodyStream {
       this.#x.res.once('close', done);
     });
   }
+}
+
+/** Longest head of a chunk: eight hexadecimal digits and the line's end. */
+const headBytes = 10;
+
+/** One chunk of HTTP/1.1's chunked coding. */
+function chunkOf(pieces: readonly Uint8Array[], size: number): Buffer {
+  const chunk = Buffer.allocUnsafeSlow(headBytes + size + 2);
+  const head = `${size.toString(16)}\r\n`;
+  const start = headBytes - head.length;
+  chunk.write(head, start, 'latin1');
+  let at = headBytes;
+  for (const piece of pieces) {
+    chunk.set(piece, at);
+    at += piece.length;
+  }
+  chunk.write('\r\n', at, 'latin1');
+  return chunk.subarray(start);
 }

@@ -20,7 +20,11 @@ export interface PodStreamsOptions {
   readonly registry: Registry;
   /** @throws StreamReset when the node is not connected, or has too many streams */
   readonly openStream: (node: string, request: StreamRequest) => ByteStream;
+  /** How often clients are pinged: one that is gone is noticed so even while nothing of it is read. Default 5 s. */
+  readonly pingMs?: number;
 }
+
+const defaultPingMs = 5_000;
 
 /** SPDY frames in a WebSocket's messages, which gets them through proxies that know only WebSockets. */
 const tunnelProtocol = 'SPDY/3.1+portforward.k8s.io';
@@ -54,14 +58,15 @@ async function serveCommand(options: PodStreamsOptions, upgrade: Upgrade, make: 
   socket.once('close', gone);
   const refused = await command.started().then(() => undefined, (error: Error) => error.message);
   socket.off('close', gone);
-  if (isWebSocket(upgrade)) return serveWebSocketCommand(upgrade, protocol, command, streams, refused);
+  const { pingMs = defaultPingMs } = options;
+  if (isWebSocket(upgrade)) return serveWebSocketCommand(upgrade, protocol, pingMs, command, streams, refused);
   if (refused !== undefined) return refuseUpgrade(socket, 500, 'Internal Server Error', refused, 'text/plain; charset=utf-8');
   switchToSpdy(upgrade, protocol);
-  return serveOverSpdy(socketTransport(socket, upgrade.head), protocol, command, streams);
+  return serveOverSpdy(socketTransport(socket, upgrade.head), protocol, command, streams, pingMs);
 }
 
-async function serveWebSocketCommand({ x, socket, head }: Upgrade, protocol: string, command: AgentCommand, streams: CommandOptions, refused: string | undefined): Promise<void> {
-  const webSocket = await acceptWebSocket(x.req, socket, head, protocol).catch(() => undefined);
+async function serveWebSocketCommand({ x, socket, head }: Upgrade, protocol: string, pingMs: number, command: AgentCommand, streams: CommandOptions, refused: string | undefined): Promise<void> {
+  const webSocket = await acceptWebSocket(x.req, socket, head, protocol, pingMs).catch(() => undefined);
   if (!webSocket) return command.abandon();
   const channels = channelSocket(webSocket, socket, protocol);
   if (refused === undefined) return serveOverWebSocket(channels, command, streams);
@@ -71,18 +76,19 @@ async function serveWebSocketCommand({ x, socket, head }: Upgrade, protocol: str
 
 async function servePorts(options: PodStreamsOptions, upgrade: Upgrade): Promise<void> {
   const { x, request: { namespace, name }, socket, head } = upgrade;
+  const { pingMs = defaultPingMs } = options;
   const forwarding = forwardingTo(options, options.registry.get(pods, namespace, name).object);
   if (!isWebSocket(upgrade)) {
     const protocol = spdyProtocol(upgrade, spdyPortProtocols);
     if (protocol === undefined) return;
     switchToSpdy(upgrade, protocol);
-    return servePortsOverSpdy(socketTransport(socket, head), forwarding);
+    return servePortsOverSpdy(socketTransport(socket, head), forwarding, pingMs);
   }
   const protocol = chooseProtocol(x.req, [tunnelProtocol, ...webSocketPortProtocols]);
   const ports = protocol === tunnelProtocol ? [] : readPorts(x.query);
-  const webSocket = await acceptWebSocket(x.req, socket, head, protocol).catch(() => undefined);
+  const webSocket = await acceptWebSocket(x.req, socket, head, protocol, pingMs).catch(() => undefined);
   if (!webSocket) return;
-  if (protocol === tunnelProtocol) return servePortsOverSpdy(webSocketTransport(webSocket, socket), forwarding);
+  if (protocol === tunnelProtocol) return servePortsOverSpdy(webSocketTransport(webSocket, socket), forwarding, pingMs);
   return servePortsOverWebSocket(channelSocket(webSocket, socket, protocol), ports, forwarding);
 }
 

@@ -140,9 +140,7 @@ const clockSlackMs = 2000;
 
 /** Whether a row is worth sending again. That a connected node was heard of once more is not. */
 function differs(before: NodeTuple, after: NodeTuple): boolean {
-  const [, state, flags, since, seen, ...rest] = before;
-  const [, state2, flags2, since2, seen2, ...rest2] = after;
-  if (state !== state2 || flags !== flags2 || Math.abs(since - since2) > clockSlackMs) return true;
-  if (!(flags2 & 1) && Math.abs(seen - seen2) > clockSlackMs) return true;
-  return rest.some((value, index) => value !== rest2[index]);
+  if (before[1] !== after[1] || before[2] !== after[2] || Math.abs(before[3] - after[3]) > clockSlackMs) return true;
+  if ((after[2] & 1) === 0 && Math.abs(before[4] - after[4]) > clockSlackMs) return true;
+  return before[5] !== after[5] || before[6] !== after[6] || before[7] !== after[7] || before[8] !== after[8];
 }

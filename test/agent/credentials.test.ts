@@ -12,6 +12,7 @@ import { systemClock } from '../../shared/clock.ts';
 import { identityPath } from '../../shared/enrolment.ts';
 import { nodes } from '../../shared/kinds/node.ts';
 import { pods } from '../../shared/kinds/pod.ts';
+import { encodeMessage, protocolVersion } from '../../shared/protocol.ts';
 import { silentLog } from '../../shared/log.ts';
 import { createAuthority, issue, type KeyPair } from '../../master/certificates.ts';
 import { createEnroller } from '../../master/enroller.ts';
@@ -172,8 +173,19 @@ test('a year offline: the expired certificate gets its node in, to be renewed at
   const { store } = past.registry;
   await past.stop();
   assert.ok(Date.parse(new X509Certificate(identity.certificate).validTo) < Date.now() - 30 * day);
-  const master = await startTlsMaster({ store, pki: past.pki });
+  const { key, certificate: cert } = await issue(past.pki.authority, { subject: { name: 'wherry-master' }, use: 'server', hosts, days: 2 });
+  const master = await startTlsMaster({ store, pki: past.pki, tls: { key, cert } });
   assert.is(await apiCode(master, identity), 401, 'the API is closed to it');
+  const reused: boolean[] = [];
+  const connect = connector({ ...identity, server: master.url, onSecured: ({ socket }) => { reused.push(socket.isSessionReused()); } });
+  for (let time = 0; time < 3; time++) {
+    const socket = await connect(never);
+    const welcomed = new Promise<void>((resolve) => { socket.listen({ frame: () => resolve(), end: () => resolve() }); });
+    socket.send(encodeMessage('hello', { protocol: protocolVersion, agentVersion: 't', node: 'n1', bootId: 'b', epoch: '', revision: 0 }));
+    await welcomed;
+    socket.destroy();
+  }
+  assert.equal(reused, [false, true, true], 'also with a TLS session of before');
   const agent = await startAgent(path, master.url, { random: () => 0 });
   await until('it is in, and renewed', () => agent.lines.some(({ message }) => message === 'certificate renewed'));
   assert.is(await apiCode(master, (await readIdentity(path))!), 200);

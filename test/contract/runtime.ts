@@ -108,7 +108,7 @@ export function runtimeContract(name: string, given: RuntimeCase): void {
     assert.ok((await runtime.images()).some((image) => image.tags.includes(given.image)));
   });
 
-  if (given.real) realTests(test, () => runtime, create);
+  if (given.real) realTests(test, () => runtime, create, fault);
   test.run();
 }
 
@@ -118,7 +118,7 @@ async function text(chunks: AsyncIterable<Uint8Array>): Promise<string> {
   return Buffer.concat(all).toString();
 }
 
-function realTests(test: ReturnType<typeof suite>, runtime: () => Runtime, create: (more?: Partial<CreateOptions>) => Promise<string>): void {
+function realTests(test: ReturnType<typeof suite>, runtime: () => Runtime, create: (more?: Partial<CreateOptions>) => Promise<string>, fault: (run: Promise<unknown>) => Promise<string>): void {
   const never = new AbortController().signal;
 
   test('a command that ends leaves its exit code and its log', async () => {
@@ -148,6 +148,47 @@ function realTests(test: ReturnType<typeof suite>, runtime: () => Runtime, creat
     await runtime().start(id);
     assert.equal(await runtime().exec(id, ['sh', '-c', 'echo hi; exit 3'], 5000), { exitCode: 3, output: 'hi\n', timedOut: false });
     assert.is((await runtime().exec(id, ['sleep', '30'], 200)).timedOut, true);
+    await runtime().remove(id);
+  });
+
+  test('an exec with streams: input and its end, output and errors apart, exit code', async () => {
+    const id = await create();
+    await runtime().start(id);
+    const streams = await runtime().openExec(id, ['sh', '-c', 'cat; echo oops >&2; exit 3'], { stdin: true, stdout: true, stderr: true, tty: false });
+    await streams.write(Buffer.from('to and fro'));
+    streams.end();
+    const seen = { 1: '', 2: '' };
+    for await (const { from, bytes } of streams.output) seen[from] += Buffer.from(bytes).toString();
+    assert.equal(seen, { 1: 'to and fro', 2: 'oops\n' });
+    assert.is(await streams.exitCode(never), 3);
+    await runtime().remove(id);
+    assert.is(await fault(runtime().openExec(id, ['true'], { stdin: false, stdout: true, stderr: true, tty: false })), 'notFound');
+  });
+
+  test('an exec with a terminal has the size that was set last, and ends when it is hung up', async () => {
+    const id = await create();
+    await runtime().start(id);
+    const script = 'until [ "$(stty size)" = "20 70" ]; do sleep 0.05; done; echo sized; exec sleep 1000';
+    const streams = await runtime().openExec(id, ['sh', '-c', script], { stdin: true, stdout: true, stderr: true, tty: true });
+    void streams.resize(100, 50);
+    await streams.resize(70, 20);
+    for await (const { bytes } of streams.output) {
+      if (!Buffer.from(bytes).toString().includes('sized')) continue;
+      void streams.hangUp();
+    }
+    assert.ok(await streams.exitCode(never) > 128);
+    await runtime().remove(id);
+  });
+
+  test('attach gives what a container writes from now on, and takes its input', async () => {
+    const id = await create({ Entrypoint: ['sh', '-c', 'echo before; read line; echo got $line; exit 4'], OpenStdin: true });
+    await runtime().start(id);
+    for (;;) if ((await text(runtime().logs(id, { follow: false, timestamps: false, signal: never }))) !== '') break;
+    const streams = await runtime().attach(id, { stdin: true, stdout: true, stderr: true });
+    await streams.write(Buffer.from('a line\n'));
+    let seen = '';
+    for await (const { bytes } of streams.output) seen += Buffer.from(bytes).toString();
+    assert.is(seen, 'got a line\n');
     await runtime().remove(id);
   });
 

@@ -132,6 +132,14 @@ test('a killed agent: its files tell, its containers go on', async () => {
   assert.equal(states, ['running', 'running']);
 });
 
+test('an emptyDir in memory that the engine would not see is refused', async () => {
+  const host = join(agentProgram, '../volumes/host.js');
+  const script = `import(${JSON.stringify(host)}).then(({ prepareEmptyDir }) => prepareEmptyDir(${JSON.stringify(join(lo.directory, 'memory'))}, { medium: 'Memory' }, undefined)).then(() => console.log('made'), (error) => console.log(error.message))`;
+  assert.match((await execute('unshare', '--mount', process.execPath, '-e', script)).out, /^medium Memory cannot be served: what this agent mounts is not seen by the engine/);
+  assert.is((await execute(process.execPath, '-e', script)).out, 'made\n');
+  assert.is((await execute('umount', join(lo.directory, 'memory'))).code, 0);
+});
+
 test('uninstall takes away what install made; purge the rest, when no agent runs', async () => {
   startAgent();
   await until('it is connected', 60_000, async () => (await status()).code === 0);

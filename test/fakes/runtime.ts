@@ -19,6 +19,8 @@ export class FakeRuntime implements Runtime {
   /** Called before each call that changes something; may throw, as an engine might. */
   before: (call: string, id: string) => void = () => {};
   pulls = 0;
+  /** Processes read none of their input. */
+  stuck = false;
   /** Commands that were hung up. */
   readonly hungUp: string[] = [];
   readonly #clock: Clock;
@@ -106,7 +108,8 @@ export class FakeRuntime implements Runtime {
     const { exitCode, output } = await this.exec(id, command);
     const streams = echo(output);
     if (!stdin) streams.end();
-    return { ...streams, exitCode: async () => exitCode, hangUp: async () => { this.hungUp.push(command.join(' ')); streams.close(); } };
+    const write = (bytes: Uint8Array): Promise<void> => (this.stuck ? new Promise(() => {}) : streams.write(bytes));
+    return { ...streams, write, exitCode: async () => exitCode, hangUp: async () => { this.hungUp.push(command.join(' ')); streams.close(); } };
   }
 
   /** Echoes its input. */

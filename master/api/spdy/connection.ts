@@ -6,11 +6,11 @@ import { HeaderCodec, type Headers } from './headers.ts';
 const maxUnread = 256 * 1024;
 const maxStreams = 1024;
 
-/** How often the client is pinged: one that is gone is noticed so even while nothing of it is read. */
-const pingMs = 5_000;
 
 export interface SpdyOptions {
   readonly transport: Transport;
+  /** How often the client is pinged: one that is gone is noticed so even while nothing of it is read. */
+  readonly pingMs: number;
   /** Takes a stream that the client opened; one that it does not want it resets. */
   readonly onStream: (stream: SpdyStream) => void;
 }
@@ -39,9 +39,11 @@ export class SpdyConnection {
 
   /** Reads until the connection is over; then all streams are too. Never rejects. */
   async run(): Promise<void> {
-    const { transport } = this.#options;
+    const { transport, pingMs } = this.#options;
     const parser = new SpdyParser();
     const beat = setInterval(() => void transport.write(pingFrame(2)), pingMs);
+    // Reading may be held up by a stream that nobody empties any more.
+    transport.onClose(() => this.#failAll());
     try {
       for await (const chunk of transport.chunks) {
         for (const event of parser.push(chunk)) {
@@ -53,7 +55,7 @@ export class SpdyConnection {
       void transport.write(goAwayFrame(this.#lastId, error instanceof SpdyError ? goAwayCode.protocolError : goAwayCode.internalError));
     } finally {
       clearInterval(beat);
-      for (const stream of [...this.#streams.values()]) stream.fail('the connection is over');
+      this.#failAll();
       this.#codec.close();
       transport.end();
     }
@@ -65,6 +67,10 @@ export class SpdyConnection {
     this.#closing = true;
     void this.#options.transport.write(goAwayFrame(this.#lastId, goAwayCode.ok));
     this.#options.transport.end();
+  }
+
+  #failAll(): void {
+    for (const stream of [...this.#streams.values()]) stream.fail('the connection is over');
   }
 
   #take(event: SpdyEvent): Promise<void> | undefined {

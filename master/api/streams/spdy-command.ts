@@ -13,9 +13,9 @@ type StreamType = 'error' | 'stdin' | 'stdout' | 'stderr' | 'resize';
 const creationMs = 30_000;
 
 /** Joins the streams that a client opens with a command, until either ends. Never rejects. */
-export async function serveOverSpdy(transport: Transport, protocol: string, command: AgentCommand, options: CommandOptions): Promise<void> {
+export async function serveOverSpdy(transport: Transport, protocol: string, command: AgentCommand, options: CommandOptions, pingMs: number): Promise<void> {
   const gathering = new Gathering(expectedStreams(protocol, options));
-  const connection = new SpdyConnection({ transport, onStream: (stream) => gathering.add(stream) });
+  const connection = new SpdyConnection({ transport, pingMs, onStream: (stream) => gathering.add(stream) });
   const reading = connection.run().then(() => { gathering.giveUp(); command.abandon(); });
   const late = setTimeout(() => connection.close(), creationMs);
   const streams = await gathering.all;

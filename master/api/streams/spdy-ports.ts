@@ -15,9 +15,9 @@ interface Pair { readonly port: number; data?: SpdyStream; error?: SpdyStream; r
  * Serves port-forwards over SPDY: the client opens two streams for each connection, `error` and `data`, that name the
  * port and share a request id. Resolves when the connection is over. Never rejects.
  */
-export async function servePortsOverSpdy(transport: Transport, forwarding: Forwarding): Promise<void> {
+export async function servePortsOverSpdy(transport: Transport, forwarding: Forwarding, pingMs: number): Promise<void> {
   const pairs = new Map<string, Pair>();
-  const connection = new SpdyConnection({ transport, onStream: (stream) => added(stream, pairs, forwarding) });
+  const connection = new SpdyConnection({ transport, pingMs, onStream: (stream) => added(stream, pairs, forwarding) });
   await connection.run();
   for (const { late } of pairs.values()) clearTimeout(late);
 }

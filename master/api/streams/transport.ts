@@ -10,6 +10,8 @@ export interface Transport {
   write(...parts: readonly Uint8Array[]): Promise<void>;
   /** Closes once what was written has left. */
   end(): void;
+  /** Sets who is told that the connection is over, even while nothing is read. */
+  onClose(run: () => void): void;
 }
 
 /** A connection that an upgrade has handed over. */
@@ -20,6 +22,7 @@ export function socketTransport(socket: Duplex, head: Uint8Array): Transport {
     chunks: untilClosed(socket),
     write: (...parts) => writer.write(parts),
     end: () => endSoon(socket),
+    onClose: (run) => { if (socket.destroyed) run(); else socket.once('close', run); },
   };
 }
 
@@ -74,5 +77,5 @@ export function webSocketTransport(socket: WebSocket, connection: Duplex): Trans
       else await new Promise<void>((resolve) => { wake = resolve; });
     }
   }
-  return { chunks: chunks(), write: (...parts) => (socket.readyState === socket.OPEN ? writer.message(parts) : Promise.resolve()), end: () => socket.close(1000) };
+  return { chunks: chunks(), write: (...parts) => (socket.readyState === socket.OPEN ? writer.message(parts) : Promise.resolve()), end: () => socket.close(1000), onClose: (run) => { if (over) run(); else socket.once('close', run); } };
 }

@@ -21,9 +21,6 @@ export interface ChannelSocket {
 /** Bytes of messages in hand before the client is read no further. */
 const highWater = 256 * 1024;
 
-/** How often a client is pinged: one that is gone is noticed so even while nothing of it is read. */
-const pingMs = 5_000;
-
 const sockets = (): WebSocketServer => new WebSocketServer({
   noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: 32 * 1024 * 1024, skipUTF8Validation: true,
 });
@@ -37,8 +34,8 @@ export function chooseProtocol(req: IncomingMessage, served: readonly string[]):
   return chosen;
 }
 
-/** Completes a WebSocket's handshake. */
-export function acceptWebSocket(req: IncomingMessage, socket: Duplex, head: Buffer, protocol: string): Promise<WebSocket> {
+/** Completes a WebSocket's handshake, and pings the client every `pingMs` from then on. */
+export function acceptWebSocket(req: IncomingMessage, socket: Duplex, head: Buffer, protocol: string, pingMs: number): Promise<WebSocket> {
   const server = sockets();
   // `ws` would refuse the slash in `SPDY/3.1+portforward.k8s.io`, so the protocol is agreed on past it.
   delete req.headers['sec-websocket-protocol'];

@@ -1,6 +1,6 @@
 import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -173,6 +173,69 @@ test('a disk that refuses makes nothing visible, and a later write goes through'
   const again = await opened(path);
   assert.equal([...again.items.keys()].sort(), ['configMap/default/a', 'configMap/default/c']);
   await again.close();
+});
+
+const noRoom = (): never => { throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' }); };
+
+test('a full disk: told once, nothing is rewritten, and what could not be kept is kept when there is room', async () => {
+  const path = await directory();
+  const told: (string | undefined)[] = [];
+  let full = false;
+  const journal = await Journal.open({ directory: path, log: silentLog, onTrouble: (error) => told.push(error?.message), beforeWrite: () => { if (full) noRoom(); } });
+  await journal.apply({ epoch: 'e', revision: 1, complete: true, items: [configMap('a', 1, 'x'.repeat(50_000))], removed: [] });
+  full = true;
+  const before = journal.bytesWritten;
+  for (let tries = 0; tries < 5; tries++) await journal.note('n', tries).catch(() => {});
+  await journal.flush().catch(() => {});
+  assert.equal(told, ['ENOSPC: no space left on device, write']);
+  assert.is(journal.bytesWritten, before);
+  full = false;
+  await journal.flush();
+  assert.is(told.at(-1), undefined);
+  assert.ok(journal.bytesWritten - before < 200, 'the file is gone on with, not written anew');
+  await journal.close();
+  const again = await opened(path);
+  assert.is(again.notes.get('n'), 4);
+  assert.is(again.healed, false);
+  await again.close();
+});
+
+test('flush finds out that there is room though nothing waits to be written', async () => {
+  let full = false;
+  const told: boolean[] = [];
+  const journal = await Journal.open({ directory: await directory(), log: silentLog, onTrouble: (error) => told.push(error !== undefined), beforeWrite: () => { if (full) noRoom(); } });
+  full = true;
+  await journal.apply({ epoch: 'e', revision: 1, complete: true, items: [configMap('a', 1)], removed: [] }).catch(() => {});
+  full = false;
+  await journal.flush();
+  assert.equal(told, [true, false]);
+  await journal.close();
+});
+
+test('a state that was healed says so, until it is opened whole', async () => {
+  const { path } = await history(seeded(19).next);
+  const whole = await readFile(join(path, 'journal'));
+  for (const bytes of [whole.subarray(0, whole.length - 3), Buffer.concat([whole, Buffer.from([0, 0, 9])])]) {
+    await writeFile(join(path, 'journal'), bytes);
+    const journal = await opened(path);
+    assert.is(journal.healed, true);
+    await journal.close();
+    const again = await opened(path);
+    assert.is(again.healed, false);
+    await again.close();
+  }
+  const fresh = await opened(await directory());
+  assert.is(fresh.healed, false);
+  await fresh.close();
+});
+
+test('a lock from a process that is gone, or that makes no sense, is taken over', async () => {
+  const path = await directory();
+  for (const make of [() => symlink('999999:1:abc:def', join(path, 'lock')), () => symlink('nonsense', join(path, 'lock')), () => writeFile(join(path, 'lock'), '{"pid":1}')]) {
+    await make();
+    await (await opened(path)).close();
+    assert.equal((await readdir(path)).filter((name) => name.startsWith('lock')), []);
+  }
 });
 
 test('one process at a time has a directory, and a killed one does not keep it', async () => {

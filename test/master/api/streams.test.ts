@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as ws from 'ws';
 import { openStream, type StreamOptions } from '../../../agent/streams/open.ts';
-import { podStreams } from '../../../master/api/streams.ts';
+import { podStreams, type PodStreamsOptions } from '../../../master/api/streams.ts';
 import { Channel } from '../../../shared/channel.ts';
 import { StreamReset, type ByteStream } from '../../../shared/byte-stream.ts';
 import { pods as podKind } from '../../../shared/kinds/pod.ts';
@@ -72,9 +72,9 @@ test.before.each(async (context) => {
   context.echo = createServer({ allowHalfOpen: true }, (socket) => socket.on('error', () => {}).pipe(socket));
   await new Promise<void>((resolve) => { context.echo.listen(0, '127.0.0.1', resolve); });
   context.port = (context.echo.address() as AddressInfo).port;
-  let registry: Lab['registry'];
-  context.lab = await openLab({ subresources: podStreams({ registry: { get: (...args: Parameters<Lab['registry']['get']>) => registry.get(...args) } as Lab['registry'], openStream: (_node, wanted) => context.node.open(wanted) }) });
-  registry = context.lab.registry;
+  const streams: PodStreamsOptions = { pingMs: 50, get registry() { return context.lab.registry; }, openStream: (_node, wanted) => context.node.open(wanted) };
+  context.lab = await openLab({ subresources: podStreams(streams) });
+  const { registry } = context.lab;
   const spec = (names: readonly string[], nodeName?: string) => ({ containers: names.map((name) => ({ name, image: 'i' })), ...(nodeName ? { nodeName } : {}) });
   await registry.create(podKind, 'default', { metadata: { name: 'web' }, spec: spec(['main'], 'n1') });
   await registry.create(podKind, 'default', { metadata: { name: 'two' }, spec: spec(['a', 'stopped'], 'n1') });
@@ -236,10 +236,20 @@ test('SPDY: a client that goes away ends the command; one that breaks the protoc
   client.destroy();
   while (runtime.hungUp.length < 1) await new Promise((resolve) => { setTimeout(resolve, 5); });
 
+  // One that has sent more than the command takes, so that nothing of it is read when it goes.
+  runtime.stuck = true;
+  const full = await spdy(lab, 'web/exec?command=cat&stdin=1&stdout=1', 'v4.channel.k8s.io');
+  for (const streamtype of ['error', 'stdin', 'stdout']) await full.open({ streamtype });
+  for (let n = 0; n < 40; n++) full.write(3, Buffer.alloc(100_000));
+  await new Promise((resolve) => { setTimeout(resolve, 100); });
+  full.destroy();
+  while (runtime.hungUp.length < 2) await new Promise((resolve) => { setTimeout(resolve, 5); });
+  runtime.stuck = false;
+
   const rude = await spdy(lab, 'web/exec?command=cat&stdin=1&stdout=1', 'v4.channel.k8s.io');
   rude.raw(Buffer.from('ffffffffffffffffffffffff', 'hex'));
   await rude.until((events) => events.some((event) => event.type === 'goAway'));
-  while (runtime.hungUp.length < 2) await new Promise((resolve) => { setTimeout(resolve, 5); });
+  while (runtime.hungUp.length < 3) await new Promise((resolve) => { setTimeout(resolve, 5); });
 });
 
 test('SPDY: port-forward, several connections at once, half-closed, and a port that nobody listens on', async ({ lab, port }) => {

@@ -67,6 +67,29 @@ test('a silent node becomes unknown after the grace, and comes back', () => with
   await cluster.until(() => taints(world, 'a') === '');
 }));
 
+test('a pod is not marked by a look that its node\'s return has overtaken', () => withNodes(['a', 'b'], async (world) => {
+  const { cluster } = world;
+  const { registry } = cluster;
+  const pod = await cluster.create(pods, 'default', podDocument('p', { nodeName: 'a' }));
+  await cluster.report(pod, ready('10.0.0.1'));
+  const { modify } = registry;
+  let overtaken = 0;
+  // The node reports between the controller's look at it and its write to the pod.
+  registry.modify = (async (...args: Parameters<typeof modify>) => {
+    const [kind, , name] = args as unknown as [{ prefix: string }, string, string];
+    if (kind.prefix === pods.prefix && name === 'p' && statusOf(world, 'a') === 'Unknown') {
+      overtaken++;
+      registry.modify = modify;
+      await beat(world, 'a');
+    }
+    return modify.apply(registry, args);
+  }) as typeof modify;
+  await pass(world, 43, ['b']);
+  await cluster.until(() => overtaken === 1 && taints(world, 'a') === '');
+  await cluster.settle();
+  assert.ok(isReady(registry.get(pods, 'default', 'p').object));
+}));
+
 test('a renewed lease or a word from the hub is a sign of life', () => withNodes(['a', 'b'], async (world) => {
   const { cluster, clock } = world;
   await cluster.create(leases, 'kube-node-lease', { metadata: { name: 'a' }, spec: { renewTime: toMicroTime(clock.now()) } });

@@ -1,0 +1,110 @@
+import { createServer, type Server } from 'node:https';
+import { connect as connectPlain, type AddressInfo } from 'node:net';
+import { connect, type TLSSocket } from 'node:tls';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { systemClock } from '../../../shared/clock.ts';
+import { Doorway } from '../../../master/api/doorway.ts';
+import { issue } from '../../../master/certificates.ts';
+import { makePki, until } from '../../fakes/tls-master.ts';
+
+const test = suite('doorway');
+const pki = await makePki();
+
+interface Guarded { readonly door: Doorway; readonly server: Server; readonly port: number; close(): Promise<void> }
+
+async function guarded(options: { welcome?: () => boolean; max?: number; perTurn?: number; maxWaitMs?: number; ticketKeys?: Buffer } = {}): Promise<Guarded> {
+  const { welcome = () => true, max = 100, ticketKeys, ...pace } = options;
+  const door = new Doorway({ clock: systemClock, guests: { protocol: 'wherry', welcome, max }, ...pace });
+  const server = createServer({ key: pki.server.key, cert: pki.server.certificate, ca: pki.authority.certificate, requestCert: true, rejectUnauthorized: false, sessionIdContext: 'wherry', ...(ticketKeys ? { ticketKeys } : {}) }, (req, res) => res.end(`${(req.socket as TLSSocket).getPeerCertificate().subject?.CN ?? 'nobody'} ${req.url}`));
+  door.guard(server);
+  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  return {
+    door, server, port: (server.address() as AddressInfo).port,
+    close: async () => { server.closeAllConnections(); await new Promise((resolve) => { server.close(resolve); }); },
+  };
+}
+
+interface Dialled { readonly socket: TLSSocket; readonly done: Promise<string>; session: Buffer | undefined }
+
+/** Connects, asks for a path, and gives the answer's body; `''` when the connection ends before. */
+function dial(port: number, protocols: string[], more: { session?: Buffer; key?: string; cert?: string } = {}): Dialled {
+  const socket = connect({ host: '127.0.0.1', port, servername: 'kubernetes.default.svc', ca: pki.authority.certificate, ALPNProtocols: protocols, ...more });
+  const dialled: Dialled = {
+    socket, session: undefined,
+    done: new Promise((resolve) => {
+      let text = '';
+      socket.on('secureConnect', () => socket.write('GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'));
+      socket.on('data', (bytes) => { text += String(bytes); });
+      socket.on('error', () => {});
+      socket.on('close', () => resolve(text.split('\r\n\r\n')[1] ?? ''));
+    }),
+  };
+  socket.on('session', (session) => { dialled.session = session; });
+  return dialled;
+}
+
+const agent = ['wherry', 'http/1.1'];
+const client = ['http/1.1'];
+
+test('everybody is served through the door', async () => {
+  const { port, door, close } = await guarded({ perTurn: 1 });
+  const answers = await Promise.all([...Array.from({ length: 20 }, () => dial(port, agent)), dial(port, client)].map(({ done }) => done));
+  assert.equal([...new Set(answers)], ['nobody /x']);
+  await until('their places are free again', () => door.stats.guests === 0 && door.stats.waiting === 0);
+  await close();
+});
+
+test('agents wait while they cannot be served, others do not', async () => {
+  let open = false;
+  const { port, door, close } = await guarded({ welcome: () => open });
+  const waiting = [dial(port, agent), dial(port, agent)];
+  await until('both wait', () => door.stats.waiting === 2);
+  assert.is(await dial(port, client).done, 'nobody /x');
+  assert.is(door.stats.waiting, 2);
+  open = true;
+  assert.equal(await Promise.all(waiting.map(({ done }) => done)), ['nobody /x', 'nobody /x']);
+  await close();
+});
+
+test('who has waited too long, and who is one too many, is turned away', async () => {
+  const { port, door, close } = await guarded({ welcome: () => false, max: 2, maxWaitMs: 300 });
+  const first = [dial(port, agent), dial(port, agent)];
+  await until('two wait', () => door.stats.waiting === 2);
+  assert.is(await dial(port, agent).done, '');
+  assert.equal(await Promise.all(first.map(({ done }) => done)), ['', '']);
+  await until('nobody is left', () => door.stats.guests === 0 && door.stats.waiting === 0);
+  assert.is(await dial(port, client).done, 'nobody /x');
+  await close();
+});
+
+test('a connection that says nothing, or no TLS, hinders nobody', async () => {
+  const { port, close } = await guarded();
+  const silent = connectPlain(port, '127.0.0.1');
+  const wrong = connectPlain(port, '127.0.0.1', () => wrong.write('GET / HTTP/1.1\r\n\r\n'));
+  for (const socket of [silent, wrong]) socket.on('error', () => {});
+  assert.is(await dial(port, agent).done, 'nobody /x');
+  silent.destroy();
+  wrong.destroy();
+  await close();
+});
+
+test('a TLS session, certificate included, is resumed by the next server with the same ticket keys, and by no other', async () => {
+  const keys = Buffer.alloc(48, 7);
+  const pair = await issue(pki.authority, { subject: { name: 'system:node:n1' }, use: 'client', days: 1 });
+  const identity = { key: pair.key, cert: pair.certificate };
+  const first = await guarded({ ticketKeys: keys });
+  const full = dial(first.port, agent, identity);
+  assert.is(await full.done, 'system:node:n1 /x');
+  assert.not(full.socket.isSessionReused());
+  await first.close();
+  for (const ticketKeys of [keys, Buffer.alloc(48, 9)]) {
+    const next = await guarded({ ticketKeys });
+    const again = dial(next.port, agent, { ...identity, session: full.session! });
+    assert.is(await again.done, 'system:node:n1 /x');
+    assert.is(again.socket.isSessionReused(), ticketKeys === keys);
+    await next.close();
+  }
+});
+
+test.run();
