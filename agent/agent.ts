@@ -12,6 +12,7 @@ import { kubernetesVersion, version } from '../shared/version.ts';
 import type { AgentConfig } from './config.ts';
 import { Credentials } from './credentials.ts';
 import { enrol, type Identity } from './enrol.ts';
+import { withLocalPods } from './net/local-endpoints.ts';
 import { createProxy, type Proxy } from './net/proxy.ts';
 import { listenerKey, planRoutes, type Listener } from './net/routes.ts';
 import { createServiceRange, type ServiceRange } from './net/service-range.ts';
@@ -56,6 +57,9 @@ const clusterNote = 'cluster';
 
 const MasterAddress = v.object({ name: v.string(), address: v.string() });
 const addressNote = 'master-address';
+
+/** Pods that change within this time are one change to the proxy. */
+const routePauseMs = 20;
 
 const pauseArchs: Readonly<Record<string, PauseArch>> = { x64: 'amd64', arm64: 'arm64', arm: 'arm' };
 
@@ -135,7 +139,7 @@ class Agent {
       root: join(config.dataDir, 'pods'), owner: config.dataDir,
       pause: { image: pauseImageName, archive: () => pauseImageTar(pauseArchs[process.arch] ?? 'amd64') },
       node: () => this.#node.facts(), cluster: () => undefined,
-      report: (report) => this.#session.report(report), engine: (up) => { this.engineAnswers = up; this.#node.engine(up); }, outage: this.#outage,
+      report: (report) => this.#session.report(report), engine: (up) => { this.engineAnswers = up; this.#node.engine(up); }, outage: this.#outage, onLocal: () => this.#routeSoon(),
       mayRemove: () => !state.healed || this.#outage.ms === undefined,
     });
     const credentials = new Credentials({
@@ -153,7 +157,7 @@ class Agent {
       connect: (signal) => credentials.connect(signal), renewal: credentials, ...(this.#upgrader ? { upgrade: this.#upgrader } : {}),
       onWelcome: (settings) => { link.welcomed(); this.#welcome(settings); },
       link,
-      onLink: (heardMs) => { this.#outage.link(heardMs); this.#pods.linkChanged(); },
+      onLink: (heardMs) => { this.#outage.link(heardMs); this.#pods.linkChanged(); this.#routeSoon(); },
       openStream: (request, streamSignal, stream) => openStream(request, stream, {
         runtime: this.#runtime, target: (wanted) => this.#pods.logTarget(wanted),
         running: (wanted) => this.#pods.runningContainer(wanted), address: (wanted) => this.#pods.address(wanted),
@@ -238,7 +242,16 @@ class Agent {
 
   #route(): void {
     const { nodeName, nodeIP } = this.#options.config;
-    this.#proxy?.apply(planRoutes(this.#state.items.values(), { nodeName, nodeAddresses: [nodeIP] }));
+    const local = { nodeName, alone: this.#outage.ms !== undefined, pod: (namespace: string, name: string) => this.#pods.local(namespace, name) };
+    this.#proxy?.apply(planRoutes(withLocalPods(this.#state.items.values(), local), { nodeName, nodeAddresses: [nodeIP] }));
+  }
+
+  #routing = false;
+  /** Once for all pods that change within a moment. */
+  #routeSoon(): void {
+    if (this.#routing) return;
+    this.#routing = true;
+    this.#options.clock.after(routePauseMs, () => { this.#routing = false; this.#route(); });
   }
 
   #listenerProblem({ service, protocol, address, port }: Listener, error: NodeJS.ErrnoException): void {

@@ -74,9 +74,9 @@ async function serviceChanges(fleet: Fleet, api: Api): Promise<void> {
 }
 
 /** Gives a service other ports; returns the revision of the change. */
-export async function changeService(api: Api, change: number): Promise<number> {
+export async function changeService(api: Api, change: number, services = sizes.services): Promise<number> {
   const ports = [{ name: 'http', port: 80, targetPort: 8080 }, { name: 'more', port: 81 + change }];
-  const service = await api.send<{ metadata: { resourceVersion: string } }>('PATCH', `/api/v1/namespaces/default/services/web-${change % sizes.services}`, { spec: { ports } });
+  const service = await api.send<{ metadata: { resourceVersion: string } }>('PATCH', `/api/v1/namespaces/default/services/web-${change % services}`, { spec: { ports } });
   return Number(service.metadata.resourceVersion);
 }
 

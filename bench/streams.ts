@@ -28,6 +28,7 @@ const ports = { ours: 16_475, socat: 16_476 } as const;
 
 export async function bench(): Promise<void> {
   execFileSync('bash', ['test/e2e/images/busybox/build.sh'], { stdio: 'ignore' });
+  execFileSync('bash', ['-c', 'command -v socat || apt-get install -y -qq socat'], { stdio: 'ignore' });
   const master = await startMaster(['--service-cidr', '10.122.0.0/24'], 16_473);
   const children: ChildProcess[] = [startAgent(master)];
   try {
@@ -44,6 +45,7 @@ export async function bench(): Promise<void> {
     for (const child of children) child.kill('SIGTERM');
     await Promise.all(children.map((child) => child.exitCode ?? child.signalCode ?? once(child, 'exit')));
     await master.stop();
+    execFileSync('bash', ['-c', 'ip route del local 10.122.0.0/24 dev lo || true'], { stdio: 'ignore' });
     execFileSync('bash', ['-c', 'docker ps -aq --filter "label=io.wherry.owner=$0" | xargs -r docker rm -f', join(master.directory, 'agent')], { stdio: 'ignore' });
   }
 }

@@ -18,7 +18,7 @@ import { Images } from './images.ts';
 import type { OutageView, PodContext } from './pod-state.ts';
 import { logTarget } from './log-target.ts';
 import { Lookup, type ClusterDns } from './lookup.ts';
-import { currentOf } from './view.ts';
+import { currentOf, sandboxOf } from './view.ts';
 import { PodWorker } from './worker.ts';
 
 export interface PodManagerOptions {
@@ -41,6 +41,8 @@ export interface PodManagerOptions {
   readonly report: (report: PodReport) => void;
   /** Told when the engine stops answering, and when it does again. */
   readonly engine?: (up: boolean) => void;
+  /** Told when the address or readiness of a pod of this node changed; see {@link PodManager.local}. */
+  readonly onLocal?: () => void;
   /** Without it, the master counts as there. */
   readonly outage?: OutageView;
   /** Whether containers of pods that the state does not know may be removed: not when it may have lost some. Default: always. */
@@ -120,6 +122,31 @@ export class PodManager {
   /** Pods of this node with the status last reported. */
   *pods(): Generator<{ readonly pod: Pod; readonly status: PodStatus | undefined }> {
     for (const { pod, status } of this.#workers.values()) yield { pod, status };
+  }
+
+  /** A pod's present addresses and readiness; `gone` when it is not (or no longer) here, undefined while nobody has looked. */
+  local(namespace: string, name: string): { readonly ips: readonly string[]; readonly ready: boolean } | 'gone' | undefined {
+    if (!this.#listed) return undefined;
+    const item = this.#options.state.items.get(`pod/${namespace}/${name}`);
+    const worker = item?.type === 'pod' ? this.#workers.get(item.object.metadata.uid ?? '') : undefined;
+    if (!worker) return 'gone';
+    return worker.looked ? this.#localOf(worker) : undefined;
+  }
+
+  #localOf({ pod, views, status }: PodWorker): { readonly ips: readonly string[]; readonly ready: boolean } {
+    const sandbox = sandboxOf(views);
+    const ips = sandbox?.state !== 'running' ? [] : pod.spec.hostNetwork ? this.#options.node().ips : sandbox.ips;
+    return { ips, ready: status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false };
+  }
+
+  // By uid, as last told.
+  readonly #told = new Map<string, string>();
+  #tellLocal(uid: string, pod: PodWorker | undefined): void {
+    const now = pod && JSON.stringify(this.#localOf(pod));
+    if (this.#told.get(uid) === now) return;
+    if (now === undefined) this.#told.delete(uid);
+    else this.#told.set(uid, now);
+    this.#options.onLocal?.();
   }
 
   /** Every status once more, as after a reconnect to a master that lost them. */
@@ -204,6 +231,7 @@ export class PodManager {
       await this.#runWorker(worker, signal);
       if (signal.aborted) return;
       this.#workers.delete(uid);
+      this.#tellLocal(uid, undefined);
       void this.#options.state.note(noteOf(uid), undefined);
       // The same pod may have been assigned again in the meantime.
       this.#matchState();
@@ -233,6 +261,7 @@ export class PodManager {
     if (milestone(status) !== milestone(this.#lastStatus(uid))) {
       this.#options.state.note(noteOf(uid), status).catch((error: unknown) => this.#options.log.debug('cannot keep a pod\'s status', { pod: pod.metadata.name, error }));
     }
+    this.#tellLocal(uid, this.#workers.get(uid));
     this.#options.report({ namespace: pod.metadata.namespace ?? '', name: pod.metadata.name ?? '', uid, status: status as Record<string, unknown>, gone });
   }
 

@@ -70,6 +70,11 @@ export class PodWorker {
     return this.#state.status;
   }
 
+  /** The pod's containers have been looked at: what `views` and `status` say is so now, not what an agent before this one left. */
+  get looked(): boolean {
+    return this.#reported !== undefined;
+  }
+
   /** The pod object has changed. */
   update(pod: Pod): void {
     const before = this.#state.pod;

@@ -1,35 +1,52 @@
 import type { ProcessOutput } from './runtime.ts';
 
-/** Payloads of {@link demultiplexed}, whichever stream they are of. */
+/** Payloads of Docker's multiplexed streams, whichever they are of, in the order in which they came. */
 export async function* demultiplex(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-  for await (const { bytes } of demultiplexed(chunks)) yield bytes;
+  const reader = new MultiplexReader();
+  for await (const chunk of chunks) {
+    const pieces = [...reader.push(chunk)];
+    if (pieces.length > 0) yield joined(pieces);
+  }
 }
 
-/**
- * Payloads of Docker's multiplexed streams: frames of `[stream, 0, 0, 0, length (4, big-endian)]` and that many bytes.
- * Standard output and error stay in the order in which they came. A frame is passed on as it arrives, in pieces.
- */
+/** The same, with what is of standard output apart from what is of standard error. */
 export async function* demultiplexed(chunks: AsyncIterable<Uint8Array>): AsyncIterable<ProcessOutput> {
-  const header = Buffer.alloc(8);
-  let have = 0;
-  let left = 0;
+  const reader = new MultiplexReader();
   for await (const chunk of chunks) {
-    let at = 0;
-    while (at < chunk.length) {
-      if (left === 0) {
-        const take = Math.min(8 - have, chunk.length - at);
-        header.set(chunk.subarray(at, at + take), have);
-        have += take;
+    const run: ProcessOutput[] = [];
+    for (const piece of reader.push(chunk)) {
+      if (run[0] && run[0].from !== piece.from) yield { from: run[0].from, bytes: joined(run.splice(0)) };
+      run.push(piece);
+    }
+    if (run[0]) yield { from: run[0].from, bytes: joined(run) };
+  }
+}
+
+/** Docker has a frame for every line of a log: passed on one by one, each would cost as much as a full one. */
+const joined = (pieces: readonly ProcessOutput[]): Uint8Array => (pieces.length === 1 ? pieces[0]!.bytes : Buffer.concat(pieces.map(({ bytes }) => bytes)));
+
+/** Takes frames of `[stream, 0, 0, 0, length (4, big-endian)]` and that many bytes apart, however they are cut. */
+class MultiplexReader {
+  readonly #header = Buffer.alloc(8);
+  #have = 0;
+  #left = 0;
+
+  *push(chunk: Uint8Array): Generator<ProcessOutput> {
+    for (let at = 0; at < chunk.length;) {
+      if (this.#left === 0) {
+        const take = Math.min(8 - this.#have, chunk.length - at);
+        this.#header.set(chunk.subarray(at, at + take), this.#have);
+        this.#have += take;
         at += take;
-        if (have < 8) break;
-        have = 0;
-        left = header.readUInt32BE(4);
+        if (this.#have < 8) return;
+        this.#have = 0;
+        this.#left = this.#header.readUInt32BE(4);
         continue;
       }
-      const piece = chunk.subarray(at, at + left);
-      left -= piece.length;
-      at += piece.length;
-      yield { from: header[0] === 2 ? 2 : 1, bytes: piece };
+      const bytes = chunk.subarray(at, at + this.#left);
+      this.#left -= bytes.length;
+      at += bytes.length;
+      yield { from: this.#header[0] === 2 ? 2 : 1, bytes };
     }
   }
 }

@@ -17,6 +17,9 @@ export interface Outcome {
 
 /** Difference between two clocks that is logged. */
 const worthMentionMs = 60_000;
+/** Share of the lease in which a heartbeat must be answered, and the least that a busy master is given. */
+const answerShare = 0.3;
+const leastAnswerMs = 2000;
 /** The master must answer hello within this time. */
 const welcomeMs = 20_000;
 
@@ -42,6 +45,8 @@ export class Connection {
   #welcomedMs = 0;
   #sentMs: number;
   #receivedMs: number;
+  /** When a heartbeat was sent after which nothing was received; Infinity: none. */
+  #beatMs = Infinity;
   #retry = true;
   #why: string | undefined;
   #ended: (() => void) | undefined;
@@ -126,6 +131,7 @@ export class Connection {
   #frame(bytes: Uint8Array): void {
     if (this.#why !== undefined) return;
     this.#receivedMs = this.#options.clock.monotonic();
+    this.#beatMs = Infinity;
     try {
       if (!isControl(bytes)) return this.#channel.receive(bytes);
       const message = decodeMessage(bytes, 'master');
@@ -205,15 +211,24 @@ export class Connection {
     }
   }
 
-  /** Sends a heartbeat when nothing else was sent for long, and ends the connection when the master is silent. */
+  /**
+   * Sends a heartbeat when nothing else was sent for long, and ends the connection when the master is silent. A heartbeat
+   * is answered; one that is not says, long before the lease is over, that the way is broken: a new connection then
+   * comes in time for the master not to miss this node.
+   */
   #beat(): void {
     this.#cancelBeat?.();
     if (this.#why !== undefined) return;
     const now = this.#options.clock.monotonic();
     const { heartbeatMs, leaseMs } = this.#welcome ?? { heartbeatMs: Infinity, leaseMs: welcomeMs };
     if (now - this.#receivedMs >= leaseMs) return this.#end(`no sign of life from the master for ${Math.round(leaseMs / 1000)} s`);
-    if (now - this.#sentMs >= heartbeatMs) this.#control('heartbeat', {});
-    const next = Math.min(this.#receivedMs + leaseMs, this.#sentMs + heartbeatMs);
+    const answerMs = Math.max(leastAnswerMs, leaseMs * answerShare);
+    if (now - this.#beatMs >= answerMs) return this.#end(`the master has not answered a heartbeat for ${Math.round(answerMs / 1000)} s`);
+    if (now - this.#sentMs >= heartbeatMs) {
+      if (this.#beatMs === Infinity) this.#beatMs = now;
+      this.#control('heartbeat', {});
+    }
+    const next = Math.min(this.#receivedMs + leaseMs, this.#sentMs + heartbeatMs, this.#beatMs + answerMs);
     this.#cancelBeat = this.#options.clock.after(Math.max(1, next - now), () => this.#beat());
   }
 

@@ -23,6 +23,8 @@ export type Answer =
   | { readonly type: 'pods'; readonly id: number; readonly heldMs: Readonly<Record<string, number>> }
   | { readonly type: 'stats'; readonly id: number; readonly connected: number; readonly unreported: number; readonly sessions: number; readonly revision: number; readonly welcomedMs: readonly number[] };
 
+const logBytes = Number(process.env['LOG_BYTES'] ?? 2 ** 30);
+
 /** `AGENT_LOG=warn` shows why connections end. */
 const log = createLog({ component: 'fleet', level: process.env['AGENT_LOG'] === 'warn' ? 'warn' : 'error' });
 
@@ -55,6 +57,12 @@ class LeanState implements State {
   async close(): Promise<void> {}
 }
 
+/** A log of {@link logBytes}, as fast as it is taken. */
+async function* endlessLog(): AsyncGenerator<Uint8Array> {
+  const lines = Buffer.alloc(64 * 1024, 'a line of the log that somebody may read some day\n');
+  for (let sent = 0; sent < logBytes; sent += lines.length) yield lines;
+}
+
 function common(item: Item): Item {
   const key = itemKey(item);
   const known = interned.get(key);
@@ -74,7 +82,7 @@ class Agent {
     this.session = new Session({
       node: nodeName(index), state: this.state, agentVersion: 'bench', bootId: 'b', clock: systemClock, random: Math.random, log, connect,
       onWelcome: () => { this.welcomedMs = nowMs(); this.welcomes++; },
-      openStream: async function* () { throw new Error('no streams here'); },
+      openStream: () => endlessLog(),
     });
     this.session.setNode(nodeReport(index));
     this.state.subscribe((keys) => this.#changed(index, keys));

@@ -3,6 +3,10 @@ import { Agent, request } from 'node:https';
 /** PEM. */
 export interface AdminTarget { readonly port: number; readonly ca: string; readonly cert: string; readonly key: string }
 
+/** Another address of this machine than the agents use, so that the system's figures tell them apart. */
+export const adminHost = '127.0.0.99';
+export const masterName = 'kubernetes.default.svc';
+
 /** An administrator's keep-alive connections to a master. */
 export class Api {
   readonly #agent: Agent;
@@ -10,14 +14,14 @@ export class Api {
 
   constructor({ port, ...tls }: AdminTarget) {
     this.#port = port;
-    this.#agent = new Agent({ ...tls, keepAlive: true });
+    this.#agent = new Agent({ ...tls, keepAlive: true, servername: masterName });
   }
 
   /** One request. A `PATCH` is a merge patch. Resolves with status 0 when there is no answer. */
   request(method: string, path: string, body?: unknown): Promise<{ readonly status: number; readonly body: string }> {
     const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
     return new Promise((resolve) => {
-      const req = request({ host: '127.0.0.1', port: this.#port, method, path, agent: this.#agent, headers: { 'content-type': type } }, (res) => {
+      const req = request({ host: adminHost, port: this.#port, method, path, agent: this.#agent, headers: { 'content-type': type } }, (res) => {
         const chunks: Buffer[] = [];
         res.on('data', (chunk: Buffer) => chunks.push(chunk));
         res.on('end', () => resolve({ status: res.statusCode ?? 0, body: Buffer.concat(chunks).toString() }));

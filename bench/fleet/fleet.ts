@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { note } from '../report.ts';
 import type { Answer, Ask } from './agents.ts';
-import { Api } from './api.ts';
+import { Api, type AdminTarget } from './api.ts';
 import { credentialsFile, seed } from './seed.ts';
 
 /** Sizes of a run; every one can be set, as in `AGENTS=1000 npm run bench -- fleet`. */
@@ -18,7 +18,7 @@ export const sizes = {
   loaders: size('LOADERS', 2),
   /** Agents started per second, over all processes. */
   perSecond: size('PER_SECOND', 400),
-} as const;
+};
 
 const serviceCidr = '10.96.0.0/16';
 /** For whoever looks closer: `MASTER_FLAGS=--cpu-prof`; the master is then ended gently. */
@@ -73,9 +73,14 @@ export class FleetMaster {
 
   /** As the administrator; every call makes connections of its own. */
   api(): Api {
+    return new Api(this.target());
+  }
+
+  /** What reaches it as the administrator. */
+  target(): AdminTarget {
     const text = readFileSync(join(this.directory, 'admin.kubeconfig'), 'utf8');
     const pem = (key: string): string => Buffer.from(new RegExp(`${key}: (\\S+)`).exec(text)?.[1] ?? '', 'base64').toString();
-    return new Api({ port: this.port, ca: pem('certificate-authority-data'), cert: pem('client-certificate-data'), key: pem('client-key-data') });
+    return { port: this.port, ca: pem('certificate-authority-data'), cert: pem('client-certificate-data'), key: pem('client-key-data') };
   }
 
   async #untilReady(): Promise<void> {
@@ -178,10 +183,10 @@ function freePort(): Promise<number> {
 }
 
 /** A master on a seeded data directory, not started yet. */
-export async function seededMaster(): Promise<FleetMaster> {
+export async function seededMaster(of: Partial<typeof sizes> = {}): Promise<FleetMaster> {
   const master = await FleetMaster.create();
   const began = nowMs();
-  const { agents, pods: podsPerAgent, services, endpoints: endpointsPerService } = sizes;
+  const { agents, pods: podsPerAgent, services, endpoints: endpointsPerService } = { ...sizes, ...of };
   await seed({ directory: master.directory, agents, podsPerAgent, services, endpointsPerService, serviceCidr });
   note(`seeded ${agents} nodes, ${agents * podsPerAgent} pods, ${services} services in ${((nowMs() - began) / 1000).toFixed(1)} s`);
   return master;

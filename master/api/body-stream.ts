@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { constants, createGzip, type Gzip } from 'node:zlib';
 import type { Exchange } from './exchange.ts';
 import { answerHeaders } from './headers.ts';
+import { Slab } from './slab.ts';
 
 /** Bytes gathered before they are written. */
 const slabBytes = 128 * 1024;
@@ -25,10 +26,11 @@ export class BodyStream {
   readonly #x: Exchange;
   readonly #code: number;
   readonly #contentType: string;
-  #pieces: Uint8Array[] = [];
-  #size = 0;
+  #slab = new Slab();
+  /** One that is written and can be filled again. */
+  #spare: Slab | undefined;
   #gzip: Gzip | undefined;
-  /** The connection, where chunks may go to it ready-made: so one copy of every slab is spared, and the joining of its parts. */
+  /** The connection, where chunks may go to it ready-made, which spares a copy of every one. */
   #socket: Socket | undefined;
   #started = false;
   #blocked = false;
@@ -50,10 +52,10 @@ export class BodyStream {
     return this.#x.res.destroyed;
   }
 
+  /** Takes a copy of a piece. */
   push(piece: Uint8Array): void {
-    this.#pieces.push(piece);
-    this.#size += piece.length;
-    if (this.#size >= slabBytes) this.#flush();
+    this.#slab.push(piece);
+    if (this.#slab.size >= slabBytes) this.#flush();
   }
 
   /** True when the producer should {@link pause}: the client reads slowly, or others have waited long enough. */
@@ -78,22 +80,21 @@ export class BodyStream {
       return;
     }
     const headers = answerHeaders(this.#x, this.#contentType);
-    headers.push('Content-Length', String(this.#size));
+    headers.push('Content-Length', String(this.#slab.size));
     res.writeHead(this.#code, headers);
-    res.end(this.#pieces.length === 1 ? this.#pieces[0] : Buffer.concat(this.#pieces, this.#size));
+    res.end(this.#slab.bytes);
   }
 
   #flush(): void {
     if (!this.#started) this.#start();
-    if (this.#size === 0) return;
-    const slab = this.#gzip || !this.#socket ? this.#joined() : chunkOf(this.#pieces, this.#size);
-    this.#pieces = [];
-    this.#size = 0;
-    this.#blocked = !this.#target.write(slab);
-  }
-
-  #joined(): Uint8Array {
-    return this.#pieces.length === 1 ? this.#pieces[0]! : Buffer.concat(this.#pieces, this.#size);
+    const slab = this.#slab;
+    if (slab.size === 0) return;
+    this.#slab = this.#spare ?? new Slab(slabBytes + slabBytes / 8);
+    this.#spare = undefined;
+    this.#blocked = !this.#target.write(this.#socket ? slab.chunk : slab.bytes, () => {
+      slab.clear();
+      this.#spare = slab;
+    });
   }
 
   get #target(): Writable {
@@ -134,22 +135,4 @@ export class BodyStream {
       this.#x.res.once('close', done);
     });
   }
-}
-
-/** Longest head of a chunk: eight hexadecimal digits and the line's end. */
-const headBytes = 10;
-
-/** One chunk of HTTP/1.1's chunked coding. */
-function chunkOf(pieces: readonly Uint8Array[], size: number): Buffer {
-  const chunk = Buffer.allocUnsafeSlow(headBytes + size + 2);
-  const head = `${size.toString(16)}\r\n`;
-  const start = headBytes - head.length;
-  chunk.write(head, start, 'latin1');
-  let at = headBytes;
-  for (const piece of pieces) {
-    chunk.set(piece, at);
-    at += piece.length;
-  }
-  chunk.write('\r\n', at, 'latin1');
-  return chunk.subarray(start);
 }

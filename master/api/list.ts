@@ -77,7 +77,7 @@ function open(registry: Registry, reading: Reading): Iterator<Entry> {
     const entry = registry.store.get(storeKey(kind, selection.namespace, selection.name));
     return (entry ? [entry] : []).values();
   }
-  const range = { ...(atRevision === undefined ? {} : { atRevision }), ...(after === undefined ? {} : { after: prefix + after }) };
+  const range = { brief: reading.limit === 0, ...(atRevision === undefined ? {} : { atRevision }), ...(after === undefined ? {} : { after: prefix + after }) };
   try {
     return primed(registry.store.range(prefix, range)[Symbol.iterator]());
   } catch (error) {
@@ -118,13 +118,15 @@ async function sendAll(reading: Reading, entries: Iterator<Entry>, revision: num
   stream.push(encoder.open({ resourceVersion: String(revision) }));
   let first = true;
   for (let next = entries.next(); !next.done; next = entries.next()) {
+    // Entries are brief: nothing may be awaited before theirs is pushed.
+    const item = select(reading, next.value);
+    if (item) {
+      if (!first) stream.push(encoder.separator);
+      first = false;
+      stream.push(encoder.item(item));
+    }
     if (stream.due) await stream.pause();
     if (stream.closed) return void entries.return?.();
-    const item = select(reading, next.value);
-    if (!item) continue;
-    if (!first) stream.push(encoder.separator);
-    first = false;
-    stream.push(encoder.item(item));
   }
   stream.push(encoder.close);
   stream.end();

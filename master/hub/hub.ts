@@ -34,7 +34,7 @@ export interface HubOptions {
   readonly settings: (node: string) => ClusterSettings;
   /** Silence after which a node counts as lost. Default 40 s. */
   readonly graceMs?: number;
-  /** How often an agent that has nothing to say gives a sign of life. Default: 3/8 of the grace, 15 s. */
+  /** How often an agent that has nothing to say gives a sign of life. Default: half of the grace, 20 s. */
   readonly heartbeatMs?: number;
   /** Changes within this time go out together. Default 5 ms. */
   readonly coalesceMs?: number;
@@ -128,7 +128,7 @@ export class Hub {
   accept(node: string, socket: FrameSocket): void {
     const assignments = this.#assignments;
     if (!assignments) return socket.destroy();
-    const { clock, log, masterVersion, heartbeatMs = Math.round(this.#graceMs * 3 / 8), settings } = this.#options;
+    const { clock, log, masterVersion, heartbeatMs = Math.round(this.#graceMs / 2), settings } = this.#options;
     const older = this.#sessions.get(node);
     older?.session.bye('replaced by a newer session of this node', true);
     const session = new Session({

@@ -7,7 +7,7 @@ import type { Change, Entry, Op, RangeOptions, Store } from './store.ts';
 import { StoreError } from './store.ts';
 import { WriteQueue, type Head } from './writes.ts';
 import { Feed, type OnChanges } from './feed.ts';
-import { Snapshot, Space, type RecordTable, type RevisionTable, type Tables } from './snapshot.ts';
+import { Snapshot, type RecordTable, type RevisionTable, type Tables } from './snapshot.ts';
 import { chainOf, encodeRecord, isDelete, keyOf, valueStart, type LoggedChange } from './record.ts';
 import { KEY_LIMIT_BYTES } from './order.ts';
 import { isRunning, thisProcess, type Owner } from './owner.ts';
@@ -198,14 +198,13 @@ class LmdbStore implements Store {
 
   *#iterate(prefix: string, options: RangeOptions): Generator<Entry> {
     const revision = Math.min(options.atRevision ?? Infinity, this.revision);
-    const space = new Space();
     let position = options.after;
     for (let ended = false; !ended; ) {
       const snapshot = this.#hold(revision);
       try {
         ended = true;
         for (const [key, at] of snapshot.keysAt(prefix, position, revision)) {
-          yield { key, revision: at, bytes: snapshot.value(at, space) };
+          yield { key, revision: at, bytes: snapshot.value(at, options.brief) };
           position = key;
           ended = !snapshot.dropped;
           if (!ended) break;

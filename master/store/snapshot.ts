@@ -85,11 +85,11 @@ export class Snapshot {
     return { revision, key, type, bytes: copyValue(record), previous };
   }
 
-  /** The value of a revision that is known to be in the log; copied into `space` if there is one. */
-  value(revision: number, space?: Space): Uint8Array {
+  /** The value of a revision that is known to be in the log; a `brief` one is good until the next read only. */
+  value(revision: number, brief = false): Uint8Array {
     const record = this.record(revision);
     if (!record) throw new Error(`revision ${revision} is missing from the log: the store is damaged, restore a backup`);
-    return space ? space.copy(record, valueStart(record)) : copyValue(record);
+    return brief ? record.subarray(valueStart(record)) : copyValue(record);
   }
 
   /** A record as it lies in the log, until the next read only. */
@@ -142,35 +142,6 @@ function copyValue(record: Buffer): Buffer {
   const value = Buffer.allocUnsafe(record.length - start);
   record.copy(value, 0, start, record.length);
   return value;
-}
-
-/** Bytes allocated at a time for the values of one iteration. */
-const SPACE_BYTES = 128 * 1024;
-/** Values of an iteration that get memory of their own: most iterations see no more. */
-const ALONE = 16;
-
-/**
- * Room for the values that one iteration hands out one after the other. Thousands of small buffers, each with memory
- * outside of the heap, cost a long list a third of its time.
- */
-export class Space {
-  #buffer: Buffer | undefined;
-  #at = 0;
-  #count = 0;
-
-  /** A copy of the end of a record. */
-  copy(record: Buffer, start: number): Buffer {
-    const length = record.length - start;
-    this.#count += 1;
-    if (this.#count <= ALONE || length > SPACE_BYTES / 8) return copyValue(record);
-    if (!this.#buffer || this.#at + length > SPACE_BYTES) {
-      this.#buffer = Buffer.allocUnsafeSlow(SPACE_BYTES);
-      this.#at = 0;
-    }
-    record.copy(this.#buffer, this.#at, start, record.length);
-    this.#at += length;
-    return this.#buffer.subarray(this.#at - length, this.#at);
-  }
 }
 
 /** Merges two ordered sequences that have no key in common. */

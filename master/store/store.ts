@@ -46,7 +46,7 @@ export interface Store {
   close(): Promise<void>;
 }
 
-/** A key's current value. `bytes` may be a view of memory that the next read reuses only if the store says so: it does not. */
+/** A key's current value. `bytes` are the caller's to keep, but for {@link RangeOptions.brief}. */
 export interface Entry {
   readonly key: string;
   readonly revision: number;
@@ -69,6 +69,8 @@ export interface RangeOptions {
   readonly after?: string;
   /** The state as of this revision; the newest by default. */
   readonly atRevision?: number;
+  /** An entry's bytes need not outlive the next call to the store, or the caller's turn of the event loop: saves their copy. */
+  readonly brief?: boolean;
 }
 
 export interface Op {

@@ -221,6 +221,12 @@ export function storeContract(name: string, open: () => Promise<Opened>): void {
     assert.ok(seen.every(({ revision }) => revision <= 301));
   });
 
+  test('brief entries are good until the next call', async ({ store }) => {
+    for (let index = 0; index < 200; index++) await put(store, `brief ${String(index).padStart(3, '0')}`, 0, () => Buffer.from(`value ${index}`));
+    const seen = Array.from(store.range('brief ', { brief: true }), (entry) => text(entry.bytes));
+    assert.equal(seen, Array.from({ length: 200 }, (_, index) => `value ${index}`));
+  });
+
   test('two iterations of one range are independent', async ({ store }) => {
     await Promise.all(['a', 'b', 'c'].map((key) => put(store, key)));
     const range = store.range('');
