@@ -84,12 +84,17 @@ export async function lookForInstall(flags: InstallFlags & Record<string, unknow
   const unit = await requireOwnUnit(root);
   // As it was, if nothing is said of it.
   const sandbox = typeof flags.sandbox === 'boolean' ? flags.sandbox : unit?.includes('\nProtectSystem=') ?? false;
-  if (sandbox && /^\/(tmp|var\/tmp|home|root|run\/user)\//.test(`${config.dataDir}/`)) throw new ConfigError(`--sandbox: hides ${config.dataDir} from the agent; keep its data elsewhere with --data-dir`);
+  if (sandbox && isHidden(config.dataDir)) throw new ConfigError(`--sandbox: hides ${config.dataDir} from the agent; keep its data elsewhere with --data-dir`);
+  const hidden = sandbox && program.type === 'script' ? program.command.find(isHidden) : undefined;
+  if (hidden) throw new ConfigError(`--sandbox: hides ${hidden} from the agent; keep the program elsewhere`);
   const needed = await tokenNeeded(join(root || '/', config.dataDir), settings, token);
   if (!root && !flags.dryRun) await requireEngine(config.dockerHost);
   const systemd = !root && await lstat('/run/systemd/system').then((found) => found.isDirectory(), () => false);
   return { root, program, settings, token: needed ? token : undefined, sandbox, systemd };
 }
+
+/** Whether systemd's PrivateTmp and ProtectHome hide a path. */
+const isHidden = (path: string): boolean => /^\/(tmp|var\/tmp|home|root|run\/user)\//.test(`${path}/`);
 
 export function readRoot(root: unknown): string {
   if (root === undefined) return '';

@@ -85,7 +85,10 @@ test('uninstall: the service is gone, containers go on until they are purged', a
 });
 
 test('with --sandbox and its data in /var/lib it runs as well', async () => {
-  const out = succeeded(await agent('install', '--sandbox', '--master', lo.master, '--token', await lo.token(), '--node-name', 'sandboxed', '--node-ip', '127.0.0.1', '--docker-host', '/hostrun/docker.sock'));
+  const installed = await agent('install', '--sandbox', '--master', lo.master, '--token', await lo.token(), '--node-name', 'sandboxed', '--node-ip', '127.0.0.1', '--docker-host', '/hostrun/docker.sock');
+  // A checkout below one of these is hidden from a sandboxed agent, and said to be.
+  if (/^\/(tmp|var\/tmp|home|root)\//.test(process.cwd())) return void assert.match(installed.err, /^wherry-agent: --sandbox: hides [^\n]+ keep the program elsewhere\n$/);
+  const out = succeeded(installed);
   assert.match(out, /\nNode sandboxed is connected to https:/);
   assert.is(await property('ProtectSystem'), 'strict');
   succeeded(await agent('uninstall', '--purge'));
