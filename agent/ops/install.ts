@@ -85,7 +85,7 @@ export async function lookForInstall(flags: InstallFlags & Record<string, unknow
   // As it was, if nothing is said of it.
   const sandbox = typeof flags.sandbox === 'boolean' ? flags.sandbox : unit?.includes('\nProtectSystem=') ?? false;
   if (sandbox && isHidden(config.dataDir)) throw new ConfigError(`--sandbox: hides ${config.dataDir} from the agent; keep its data elsewhere with --data-dir`);
-  const hidden = sandbox && program.type === 'script' ? program.command.find(isHidden) : undefined;
+  const hidden = sandbox && !root && program.type === 'script' ? program.command.find(isHidden) : undefined;
   if (hidden) throw new ConfigError(`--sandbox: hides ${hidden} from the agent; keep the program elsewhere`);
   const needed = await tokenNeeded(join(root || '/', config.dataDir), settings, token);
   if (!root && !flags.dryRun) await requireEngine(config.dockerHost);
