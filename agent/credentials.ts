@@ -10,7 +10,7 @@ import { keyHash, matches, writeIdentity, type Identity, type Pair } from './ide
 import { connector, masterName, type ConnectOptions } from './session/connect.ts';
 import { fetchFrom } from './session/fetch.ts';
 import type { CertificateRenewal } from './session/options.ts';
-import { RefusedError } from './session/refused.ts';
+import { BusyError, RefusedError } from './session/refused.ts';
 import { TlsSessions } from './session/secure.ts';
 
 export interface CredentialsOptions {
@@ -98,6 +98,7 @@ export class Credentials implements CertificateRenewal {
     await this.#work;
     const { servers } = this.#options;
     const problems: string[] = [];
+    let afterMs = 0;
     for (let tried = 0; tried < servers.length && !signal.aborted; tried++) {
       try {
         const socket = await this.#open(signal);
@@ -105,11 +106,12 @@ export class Credentials implements CertificateRenewal {
         return socket;
       } catch (error) {
         if (error instanceof RefusedError) throw error;
+        if (error instanceof BusyError) afterMs = Math.max(afterMs, error.afterMs);
         problems.push((error as Error).message);
         this.#server = (this.#server + 1) % servers.length;
       }
     }
-    throw new Error(problems.join('; '));
+    throw afterMs > 0 ? new BusyError(problems.join('; '), afterMs) : new Error(problems.join('; '));
   }
 
   /** Connects to the master whose turn it is, with whatever of ours it takes. */

@@ -5,7 +5,7 @@ import { Scope } from '../shared/scope.ts';
 import { Connection, type Outcome } from './session/connection.ts';
 import { EventSpool } from './session/event-spool.ts';
 import { defaultBackoff, type SessionOptions } from './session/options.ts';
-import { RefusedError } from './session/refused.ts';
+import { BusyError, RefusedError } from './session/refused.ts';
 import { Outbox } from './session/outbox.ts';
 
 /** Pause of an agent that the master will not have: see {@link Backoff.refusedMs}. */
@@ -69,11 +69,11 @@ export class Session {
     const { clock, log, random, backoff = defaultBackoff } = this.#options;
     let refused = false;
     for (let failures = 0; !signal.aborted;) {
-      const { why, healthyMs, retry } = await this.#connectOnce(signal);
+      const { why, healthyMs, retry, afterMs = 0 } = await this.#connectOnce(signal);
       if (signal.aborted) return;
       failures = healthyMs >= backoff.healthyMs ? 0 : failures + 1;
       const limit = retry ? Math.min(backoff.maxMs, backoff.baseMs * 2 ** Math.min(failures, 20)) : backoff.refusedMs ?? refusedMs;
-      const waitMs = (retry ? random() : 0.5 + random() / 2) * limit;
+      const waitMs = Math.max((retry ? random() : 0.5 + random() / 2) * limit, afterMs * (1 + random()));
       this.#options.link?.ended(why, waitMs);
       // Whoever is turned out is told once, not with every try.
       const event = retry ? (healthyMs > 0 ? 'the connection to the master ended' : 'no session with the master') : 'the master does not take this node; its pods go on as they are';
@@ -89,7 +89,7 @@ export class Session {
     try {
       socket = await this.#options.connect(signal);
     } catch (error) {
-      return { why: (error as Error).message, healthyMs: 0, retry: !(error instanceof RefusedError) };
+      return { why: (error as Error).message, healthyMs: 0, retry: !(error instanceof RefusedError), ...(error instanceof BusyError ? { afterMs: error.afterMs } : {}) };
     }
     const connection = this.#connection = new Connection(this.#options, socket, this.#outbox);
     try {

@@ -20,10 +20,7 @@ type Handlers = { readonly [T in Step['type']]: (state: PodState, step: Extract<
 const handlers: Handlers = {
   prepareVolumes, releaseVolumes, ensureImage, createSandbox, startSandbox, createContainer, startContainer, stop,
   kill: (state, step) => state.context.runtime.kill(step.id, 'SIGKILL'),
-  remove: async (state, step) => {
-    await state.context.runtime.remove(step.id);
-    forget(state, step.id);
-  },
+  remove: (state, step) => remove(state, step.id),
 };
 
 /** Runs the steps of one plan, all at once; failures end up in the state, for the next plan. */
@@ -114,8 +111,45 @@ async function create1(state: PodState, container: string, attempt: number, opti
   }
 }
 
+async function remove(state: PodState, id: string): Promise<void> {
+  const { runtime } = state.context;
+  await (state.views.get(id)?.state === 'created' ? runtime.discard(id) : runtime.remove(id));
+  forget(state, id);
+}
+
+/** How often a start may fail before what cannot be started is thrown away, for another in its place. */
+const maxFailedStarts = 2;
+
+/**
+ * Starts a container. One that was being started when its engine died is a wreck: the engine holds that it never ran and
+ * that it runs already, and will never start it. So what stays unstarted twice is removed, and made anew by the next plan.
+ */
+async function startOrDiscard(state: PodState, id: string): Promise<void> {
+  try {
+    await state.context.runtime.start(id);
+    state.failedStarts.delete(id);
+  } catch (error) {
+    if (error instanceof RuntimeError && error.fault === 'unreachable') throw error;
+    const failures = (state.failedStarts.get(id) ?? 0) + 1;
+    state.failedStarts.set(id, failures);
+    // Docker keeps the reason with the container, from where it becomes its end.
+    await observe(state, id);
+    if (failures >= maxFailedStarts && state.views.get(id)?.state !== 'running') await discard(state, id, error as Error);
+    throw error;
+  }
+}
+
+async function discard(state: PodState, id: string, error: Error): Promise<void> {
+  const view = state.views.get(id);
+  // One that the engine could not start for a reason of its own has ended, and is restarted by its policy.
+  if (!view || (view.state === 'exited' && view.name !== sandboxName)) return;
+  state.context.log.warn('removing a container that its engine cannot start', { pod: podName(state.pod), container: view.name, id, error });
+  await state.context.runtime.discard(id);
+  forget(state, id);
+}
+
 async function startSandbox(state: PodState, step: { readonly id: string }): Promise<void> {
-  await state.context.runtime.start(step.id);
+  await startOrDiscard(state, step.id);
   await observe(state, step.id);
   state.succeeded(sandboxName);
 }
@@ -167,11 +201,9 @@ function checkUser({ pod }: PodState, container: Container, image: ImageDetails)
 async function startContainer(state: PodState, step: Extract<Step, { type: 'startContainer' }>): Promise<void> {
   const { context, pod } = state;
   try {
-    await context.runtime.start(step.id);
+    await startOrDiscard(state, step.id);
   } catch (error) {
     if (await sandboxDied(state)) return context.runtime.remove(step.id).then(() => forget(state, step.id));
-    // Docker keeps the reason with the container, from where it becomes its end.
-    await observe(state, step.id);
     throw error;
   }
   await observe(state, step.id);

@@ -348,7 +348,7 @@ export class PodManager {
       this.#scope?.start(async () => {
         try {
           if (state === 'running') await runtime.stop(id, forcedGraceSeconds);
-          await runtime.remove(id);
+          await (state === 'created' ? runtime.discard(id) : runtime.remove(id));
         } catch (error) {
           log.warn('cannot remove container', { name, error });
         } finally {

@@ -29,6 +29,7 @@ export function forget(state: PodState, id: string): void {
   state.views.delete(id);
   state.stopping.delete(id);
   state.replacing.delete(id);
+  state.failedStarts.delete(id);
 }
 
 /** What a container left in its termination message file; else, if its policy says so and it failed, the end of its log. */

@@ -65,6 +65,8 @@ export class PodState {
   readonly holds = new Map<string, Hold>();
   /** By container id: when the agent itself kills it; monotonic, as all times here. */
   readonly stopping = new Map<string, number>();
+  /** By container id: how often the engine failed to start what it has made. */
+  readonly failedStarts = new Map<string, number>();
   /** By container id: told to end because another is to take its place. */
   readonly replacing = new Set<string>();
   readonly probes: Probes;

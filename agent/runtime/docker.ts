@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import Docker from 'dockerode';
 import { detachKeys, DockerProcess, hangUp, resizeWith } from './docker-process.ts';
+import { endStrays } from './strays.ts';
 import { demultiplex, lines } from './docker-streams.ts';
 import {
   RuntimeError, type ContainerDetails, type ContainerState, type ContainerStats, type ContainerSummary, type CreateOptions, type DiskUsage,
@@ -66,6 +67,11 @@ export class DockerRuntime implements Runtime {
   async remove(id: string): Promise<void> {
     // 409: a removal is under way already.
     await unless('conflict', unless('notFound', this.#docker.getContainer(id).remove({ force: true, v: true })));
+  }
+
+  async discard(id: string): Promise<void> {
+    await endStrays(id);
+    await this.remove(id);
   }
 
   async exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult> {

@@ -203,6 +203,8 @@ export interface Runtime {
   kill(id: string, signal: string): Promise<void>;
   /** Kills it if need be, and removes it with its anonymous volumes. Nothing when there is none. */
   remove(id: string): Promise<void>;
+  /** The same for one that by the engine never ran: it may be wrong about that, so its processes are looked for and killed. */
+  discard(id: string): Promise<void>;
   /** Runs a command in a running container, without input. */
   exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult>;
   /** Starts a command in a running container and connects to it. `conflict`: it is not running. */

@@ -3,7 +3,7 @@ import { WebSocket } from 'ws';
 import { maxFrameBytes } from '../../shared/protocol.ts';
 import { fromWebSocket, type ByteCount, type FrameSocket } from '../../shared/socket.ts';
 import { messageOf, readBody } from './fetch.ts';
-import { RefusedError } from './refused.ts';
+import { BusyError, RefusedError } from './refused.ts';
 import { connectSecurely, TlsSessions, type Secured } from './secure.ts';
 
 /** The name that every master's certificate has, so that a master can be reached at any address. */
@@ -36,6 +36,7 @@ export function connector(options: ConnectOptions): (signal: AbortSignal) => Pro
   const url = new URL('/agent/v1/session', server);
   const named = (error: unknown): Error => {
     const message = `connecting to ${server}: ${(error as Error).message}`;
+    if (error instanceof BusyError) return new BusyError(message, error.afterMs);
     return error instanceof RefusedError ? new RefusedError(message) : new Error(message, { cause: error });
   };
   return async (signal) => {
@@ -70,7 +71,7 @@ function upgrade(url: URL, { socket: connection }: Secured, timeoutMs: number, s
     socket.once('error', failed);
     socket.once('unexpected-response', (_req, res) => {
       const { statusCode: code = 0 } = res;
-      const told = (body: string): void => failed(refusal(code, messageOf(body) || body.trim()));
+      const told = (body: string): void => failed(refusal(code, messageOf(body) || body.trim(), Number(res.headers['retry-after'])));
       readBody(res).then(told, () => told(''));
     });
     socket.once('open', () => {
@@ -82,7 +83,11 @@ function upgrade(url: URL, { socket: connection }: Secured, timeoutMs: number, s
   });
 }
 
-function refusal(code: number, message: string): Error {
+/** What the master says about when to come again counts, within reason. */
+const maxAfterMs = 600_000;
+
+function refusal(code: number, message: string, afterSeconds: number): Error {
   const text = `the master answered HTTP ${code}${message ? `: ${message.slice(0, 1000)}` : ''}`;
+  if (afterSeconds > 0) return new BusyError(text, Math.min(afterSeconds * 1000, maxAfterMs));
   return code === 401 || code === 403 ? new RefusedError(text) : new Error(text);
 }

@@ -13,13 +13,16 @@ export interface Outcome {
   readonly healthyMs: number;
   /** False: the master will not take this agent as it is. */
   readonly retry: boolean;
+  /** Before when the master does not want to be asked again. */
+  readonly afterMs?: number;
 }
 
 /** Difference between two clocks that is logged. */
 const worthMentionMs = 60_000;
-/** Share of the lease in which a heartbeat must be answered, and the least that a busy master is given. */
-const answerShare = 0.3;
+/** Share of the lease in which a heartbeat must be answered, and the least and the most that it comes to. */
+const answerShare = 0.2;
 const leastAnswerMs = 2000;
+const mostAnswerMs = 8000;
 /** The master must answer hello within this time. */
 const welcomeMs = 20_000;
 
@@ -222,7 +225,7 @@ export class Connection {
     const now = this.#options.clock.monotonic();
     const { heartbeatMs, leaseMs } = this.#welcome ?? { heartbeatMs: Infinity, leaseMs: welcomeMs };
     if (now - this.#receivedMs >= leaseMs) return this.#end(`no sign of life from the master for ${Math.round(leaseMs / 1000)} s`);
-    const answerMs = Math.max(leastAnswerMs, leaseMs * answerShare);
+    const answerMs = Math.min(mostAnswerMs, Math.max(leastAnswerMs, leaseMs * answerShare));
     if (now - this.#beatMs >= answerMs) return this.#end(`the master has not answered a heartbeat for ${Math.round(answerMs / 1000)} s`);
     if (now - this.#sentMs >= heartbeatMs) {
       if (this.#beatMs === Infinity) this.#beatMs = now;

@@ -1,7 +1,7 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import type { PeerCertificate, TLSSocket } from 'node:tls';
 import { unauthorized } from '../../shared/status.ts';
 import type { User } from '../registry/types.ts';
 import { anonymous } from './exchange.ts';
@@ -98,17 +98,25 @@ interface Certified { readonly certificate: ClientCertificate; readonly user: Us
 /** The certificate of a connection's other end if it chains to our CA, in time or not. CN is the user, each O a group. */
 function readCertificate(socket: TLSSocket, ca: string | undefined): Certified | false {
   if (!socket.encrypted || !ca) return false;
-  const peer = socket.getPeerX509Certificate();
+  const peer = socket.getPeerCertificate();
+  const name: unknown = peer.subject?.CN;
   // A resumed connection without a certificate counts as authorized too.
-  if (!peer || !(socket.authorized || isOurs(peer, socket.authorizationError, ca))) return false;
-  const { subject } = peer.toLegacyObject();
-  const name: unknown = subject?.CN;
   if (typeof name !== 'string' || name === '') return false;
-  const organizations: unknown = subject.O ?? [];
+  if (!socket.authorized && !isOurs(socket.getPeerX509Certificate()!, socket.authorizationError, ca)) return false;
+  const organizations: unknown = peer.subject.O ?? [];
   const groups = (Array.isArray(organizations) ? organizations : [organizations]) as string[];
-  const publicKey = createHash('sha256').update(peer.publicKey.export({ type: 'spki', format: 'der' })).digest('base64url');
-  const certificate = { name, groups, publicKey, serial: peer.serialNumber, fromMs: Date.parse(peer.validFrom), toMs: Date.parse(peer.validTo) };
+  const publicKey = createHash('sha256').update(spkiOf(socket, peer)).digest('base64url');
+  const certificate = { name, groups, publicKey, serial: peer.serialNumber, fromMs: Date.parse(peer.valid_from), toMs: Date.parse(peer.valid_to) };
   return { certificate, user: withGroup({ name, groups }) };
+}
+
+/** What stands before the point in the SubjectPublicKeyInfo of every P-256 key. */
+const p256Prefix = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'hex');
+
+/** The key of a connection's other end in DER. Whole fleets come at once, and reading it the general way takes a third of a millisecond. */
+function spkiOf(socket: TLSSocket, { asn1Curve, pubkey }: PeerCertificate): Buffer {
+  if (asn1Curve === 'prime256v1' && pubkey?.length === 65) return Buffer.concat([p256Prefix, pubkey]);
+  return socket.getPeerX509Certificate()!.publicKey.export({ type: 'spki', format: 'der' });
 }
 
 const clientAuth = '1.3.6.1.5.5.7.3.2';

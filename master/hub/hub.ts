@@ -34,7 +34,7 @@ export interface HubOptions {
   readonly settings: (node: string) => ClusterSettings;
   /** Silence after which a node counts as lost. Default 40 s. */
   readonly graceMs?: number;
-  /** How often an agent that has nothing to say gives a sign of life. Default: half of the grace, 20 s. */
+  /** How often an agent that has nothing to say gives a sign of life. Default: 24 s with the default grace. */
   readonly heartbeatMs?: number;
   /** Changes within this time go out together. Default 5 ms. */
   readonly coalesceMs?: number;
@@ -45,6 +45,10 @@ const sessionsPerTurn = 256;
 
 /** Agents that wait to be sent much, beyond which no more are let in for a while. */
 const maxWaiting = 512;
+
+/** Connections of one node within {@link arrivalsMs}, beyond which more are refused: each may ask for a snapshot. */
+const maxArrivals = 30;
+const arrivalsMs = 10_000;
 
 /** Path of an agent's WebSocket. */
 export const sessionPath = '/agent/v1/session';
@@ -61,6 +65,8 @@ export class Hub {
   readonly #lastSeen = new Map<string, number>();
   readonly #sockets = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: maxFrameBytes.fromAgent, skipUTF8Validation: true });
   readonly #wrapper = new ServerSockets();
+  /** Connections that nodes have made since the count was last cleared. */
+  readonly #arrivals = new Map<string, number>();
   readonly #sending = new Gate(32);
   readonly #reports: ReportHandlers;
   #assignments: Assignments | undefined;
@@ -120,7 +126,10 @@ export class Hub {
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, user: User): void {
     const node = nodeOf(user);
     if (node === undefined) return refuse(socket, 403, 'Forbidden', `user ${JSON.stringify(user.name)} is no node`);
-    if (!this.#assignments) return refuse(socket, 503, 'Service Unavailable', 'the master is starting');
+    if (!this.#assignments) return refuse(socket, 503, 'Service Unavailable', 'the master is starting', 2);
+    const arrivals = (this.#arrivals.get(node) ?? 0) + 1;
+    this.#arrivals.set(node, arrivals);
+    if (arrivals > maxArrivals) return refuse(socket, 429, 'Too Many Requests', `node ${JSON.stringify(node)} connects too often`, arrivalsMs / 1000);
     this.#sockets.handleUpgrade(req, socket, head, (webSocket) => this.accept(node, this.#wrapper.wrap(webSocket)));
   }
 
@@ -128,7 +137,7 @@ export class Hub {
   accept(node: string, socket: FrameSocket): void {
     const assignments = this.#assignments;
     if (!assignments) return socket.destroy();
-    const { clock, log, masterVersion, heartbeatMs = Math.round(this.#graceMs / 2), settings } = this.#options;
+    const { clock, log, masterVersion, heartbeatMs = heartbeatFor(this.#graceMs), settings } = this.#options;
     const older = this.#sessions.get(node);
     older?.session.bye('replaced by a newer session of this node', true);
     const session = new Session({
@@ -201,12 +210,17 @@ export class Hub {
     if (this.#sessions.get(node)?.session === session) this.#sessions.delete(node);
   }
 
-  /** Drops connections that nothing was heard of for the grace. */
+  /** Drops connections that nothing was heard of for the grace, and starts to count arrivals anew. */
   async #watchSilence(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
+    let countedMs = clock.monotonic();
     while (!signal.aborted) {
       await sleep(clock, Math.min(1000, this.#graceMs / 4), signal);
       const now = clock.monotonic();
+      if (now - countedMs >= arrivalsMs) {
+        countedMs = now;
+        this.#arrivals.clear();
+      }
       for (const { session } of this.#sessions.values()) {
         if (now - session.receivedMs >= this.#graceMs) session.drop(`no sign of life from the agent for ${this.#graceMs / 1000} s`);
       }
@@ -255,10 +269,17 @@ export class Hub {
   }
 }
 
+/** Time that a sign of life may be late before the grace is over, and the part of a short grace that it may take up. */
+const slackMs = 16_000;
+const shortShare = 3 / 8;
+/** Each sign of life costs an idle link its bytes, so they are as rare as the grace allows. */
+const heartbeatFor = (graceMs: number): number => Math.round(Math.max(graceMs * shortShare, graceMs - slackMs));
+
 /** The master knows nothing of the node, or has written it off: its agent must say again how it is. */
 const lacksReports = (node: Node | undefined): boolean =>
   node === undefined || !node.status.conditions?.some(({ type, status }) => type === 'Ready' && status !== 'Unknown');
 
-function refuse(socket: Duplex, code: number, status: string, why: string): void {
-  socket.end(`HTTP/1.1 ${code} ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(why)}\r\n\r\n${why}`);
+function refuse(socket: Duplex, code: number, status: string, why: string, afterSeconds?: number): void {
+  const again = afterSeconds === undefined ? '' : `\r\nRetry-After: ${afterSeconds}`;
+  socket.end(`HTTP/1.1 ${code} ${status}${again}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(why)}\r\n\r\n${why}`);
 }

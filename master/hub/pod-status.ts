@@ -7,6 +7,9 @@ import type { Registry } from '../registry/registry.ts';
 import type { Gate } from './gate.ts';
 import { isPassing, nodeUser } from './writer.ts';
 
+/** Reports of one agent written at a time. */
+const atOnce = 32;
+
 export interface PodStatusOptions {
   readonly registry: Registry;
   readonly log: Log;
@@ -20,8 +23,11 @@ export interface PodStatusOptions {
  * @throws when the store cannot take it now; the agent sends it again
  */
 export async function writePodReports(options: PodStatusOptions, node: string, reports: readonly PodReport[]): Promise<void> {
-  const results = await Promise.allSettled(reports.map((report) => options.writing.run(() => writeReport(options, node, report))));
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
+  // However many there are, other agents' reports get their turn in between.
+  for (let from = 0; from < reports.length; from += atOnce) {
+    const results = await Promise.allSettled(reports.slice(from, from + atOnce).map((report) => options.writing.run(() => writeReport(options, node, report))));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
 }
 
 async function writeReport({ registry, log }: PodStatusOptions, node: string, report: PodReport): Promise<void> {

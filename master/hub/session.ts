@@ -9,6 +9,7 @@ import type { FrameSocket } from '../../shared/socket.ts';
 import type { Assignments, NodeItems, Resumption } from './assignments.ts';
 import type { Gate } from './gate.ts';
 import { syncFrames } from './service-table.ts';
+import { Throttle } from './throttle.ts';
 
 /** Cluster settings that welcome tells an agent. */
 export interface ClusterSettings {
@@ -56,6 +57,14 @@ const maxBufferedBytes = 256 * 1024;
 const maxReports = 8;
 /** Pause between two renewals of a certificate: signing is dear. */
 const renewPauseMs = 1000;
+/** Tokens for frames: one each, and one for each so many bytes. A flood of tiny or giant ones gets a tenth of a core. */
+const frameLimits = { perSecond: 5_000, burst: 20_000 };
+const bytesPerToken = 256;
+const leastPauseMs = 250;
+/** Objects that one agent may have written: all of a full node's pods several times over, then some per second. */
+const writeLimits = { perSecond: 50, burst: 1_000 };
+/** Time between two snapshots that an agent asks for. */
+const resyncPauseMs = 5_000;
 const heartbeatAck = encodeMessage('heartbeatAck', {});
 /** Time in which an agent that was asked for its reports should have sent them. */
 const askPauseMs = 5000;
@@ -88,6 +97,11 @@ export class Session {
   #askedMs = -Infinity;
   #askAgain: (() => void) | undefined;
   #reports = 0;
+  readonly #frames: Throttle;
+  readonly #writes: Throttle;
+  #throttled = false;
+  #pauses = 0;
+  #resyncMs = -Infinity;
   #work: Promise<void> = Promise.resolve();
   #renewing: Promise<void> | undefined;
   #renewedMs = -Infinity;
@@ -101,6 +115,8 @@ export class Session {
     this.node = options.node;
     this.#socket = options.socket;
     this.#receivedMs = options.clock.monotonic();
+    this.#frames = new Throttle(frameLimits, this.#receivedMs);
+    this.#writes = new Throttle(writeLimits, this.#receivedMs);
     this.#closed = new Promise((resolve) => { this.#close = resolve; });
     this.channel = new Channel({ side: 'master', send: (frame, sent) => this.#send(frame, sent), bufferedBytes: () => options.socket.bufferedBytes });
   }
@@ -218,14 +234,17 @@ export class Session {
     hello: (hello) => this.#greet(hello),
     ack: (ack) => this.#acked(ack),
     resync: ({ reason }) => {
-      this.#options.log.warn('agent asks for a snapshot', { node: this.node, reason });
+      const { clock, log } = this.#options;
+      if (clock.monotonic() - this.#resyncMs < resyncPauseMs) throw new ProtocolError('resync again at once');
+      this.#resyncMs = clock.monotonic();
+      log.warn('agent asks for a snapshot', { node: this.node, reason });
       this.#sent = 0;
       this.#behind = true;
       this.#catchUp();
     },
-    status: ({ seq, pods }) => this.#take('statusAck', seq, () => this.#options.reports.status(this.node, pods)),
-    node: ({ seq, node }) => this.#take('nodeAck', seq, () => this.#options.reports.node(this.node, node)),
-    events: ({ seq, events }) => this.#take('eventsAck', seq, () => this.#options.reports.events(this.node, events)),
+    status: ({ seq, pods }) => this.#take('statusAck', seq, pods.length, () => this.#options.reports.status(this.node, pods)),
+    node: ({ seq, node }) => this.#take('nodeAck', seq, 1, () => this.#options.reports.node(this.node, node)),
+    events: ({ seq, events }) => this.#take('eventsAck', seq, events.length, () => this.#options.reports.events(this.node, events)),
     heartbeat: () => this.#send(heartbeatAck),
     renew: (request) => this.#renew(request),
     upgradeStatus: (status) => this.#options.upgrading?.(status),
@@ -234,6 +253,7 @@ export class Session {
   #frame(bytes: Uint8Array): void {
     if (this.#why !== undefined) return;
     this.#receivedMs = this.#options.clock.monotonic();
+    this.#charge(bytes);
     try {
       if (!this.#hello && !isControl(bytes)) throw new ProtocolError('stream data before hello');
       if (!isControl(bytes)) return this.channel.receive(bytes);
@@ -337,20 +357,49 @@ export class Session {
     });
   }
 
-  /** Has a report written after those before it, and acknowledges it. */
-  #take(ack: 'statusAck' | 'nodeAck' | 'eventsAck', seq: number, write: () => Promise<void>): void {
-    if (++this.#reports === maxReports) this.#socket.pause();
+  /** Stops reading for a while from an agent that sends more than any honest one would. Large stream data has its credit. */
+  #charge(bytes: Uint8Array): void {
+    const { clock } = this.#options;
+    const waitMs = isControl(bytes) || bytes.length < bytesPerToken ? this.#frames.take(1 + bytes.length / bytesPerToken, this.#receivedMs) : 0;
+    if (waitMs === 0 || this.#throttled) return;
+    this.#throttled = true;
+    this.#pause(1);
+    // Long enough that stopping and starting again costs nothing.
+    clock.after(Math.max(waitMs, leastPauseMs), () => { this.#throttled = false; this.#pause(-1); });
+  }
+
+  /** Counts reasons not to read from the agent. */
+  #pause(by: 1 | -1): void {
+    this.#pauses += by;
+    if (this.#why !== undefined) return;
+    if (by === 1 && this.#pauses === 1) this.#socket.pause();
+    if (this.#pauses === 0) this.#socket.resume();
+  }
+
+  /** Has a report written after those before it, and acknowledges it. `cost`: objects to be written. */
+  #take(ack: 'statusAck' | 'nodeAck' | 'eventsAck', seq: number, cost: number, write: () => Promise<void>): void {
+    const { clock, log } = this.#options;
+    if (++this.#reports === maxReports) this.#pause(1);
+    const waitMs = this.#writes.take(cost, clock.monotonic());
     this.#work = this.#work.then(async () => {
       try {
+        if (waitMs > 0) await this.#later(waitMs);
         if (this.#why === undefined) {
           await write();
           this.#control(ack, { seq });
         }
       } catch (error) {
-        this.#options.log.warn('a report could not be written; the agent will send it again', { node: this.node, error });
+        log.warn('a report could not be written; the agent will send it again', { node: this.node, error });
       }
-      if (this.#reports-- === maxReports) this.#socket.resume();
+      if (this.#reports-- === maxReports) this.#pause(-1);
     });
+  }
+
+  /** Resolves after some time, or at the end of the session. */
+  async #later(ms: number): Promise<void> {
+    let cancel = (): void => {};
+    await Promise.race([this.#closed, new Promise<void>((resolve) => { cancel = this.#options.clock.after(ms, resolve); })]);
+    cancel();
   }
 
   /** Answers one renewal at a time. */

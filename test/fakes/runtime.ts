@@ -89,6 +89,10 @@ export class FakeRuntime implements Runtime {
     this.end(this.#find(id)?.details.id ?? '', signal === 'SIGKILL' ? 137 : 143);
   }
 
+  async discard(id: string): Promise<void> {
+    await this.remove(id);
+  }
+
   async remove(id: string): Promise<void> {
     this.before('remove', id);
     const found = this.#find(id);

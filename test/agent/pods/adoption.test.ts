@@ -1,5 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { RuntimeError } from '../../../agent/runtime/runtime.ts';
 import { podOf } from '../../fakes/pod.ts';
 import { FakeNode } from './fake-node.ts';
 
@@ -31,6 +32,29 @@ test('containers of pods that a healed state does not know run on, and are adopt
   assert.is(node.status('lost').containerStatuses?.[0]?.restartCount, 1);
   assert.is(node.containers('old').length, 0, 'what the master does not speak of goes');
   await node.cleanUp();
+});
+
+test('what the engine can never start, since it died while it did, is thrown away for another', async () => {
+  for (const wrecked of ['POD', 'a']) {
+    const node = new FakeNode();
+    let wreck: string | undefined;
+    const discarded: string[] = [];
+    node.runtime.before = (call, id) => {
+      const name = node.runtime.held.get(id)?.details.labels['io.kubernetes.container.name'];
+      if (call === 'remove') discarded.push(id);
+      if (call !== 'start' || name !== wrecked) return;
+      wreck ??= id;
+      if (wreck === id) throw new RuntimeError('failed', `task ${id}: already exists`);
+    };
+    await node.start();
+    await node.assign(pod('p'));
+    await node.pass(10_000);
+    assert.is(node.running('p').length, 1, wrecked);
+    assert.is(node.sandboxes('p').length, 1);
+    assert.ok(wreck !== undefined && discarded.includes(wreck));
+    assert.is(node.status('p').containerStatuses?.[0]?.restartCount, 0, 'that is no restart');
+    await node.cleanUp();
+  }
 });
 
 test.run();

@@ -1,0 +1,64 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { WebSocket, WebSocketServer } from 'ws';
+import { fromWebSocket, ServerSockets, type FrameSocket } from '../../shared/socket.ts';
+
+const test = suite('socket');
+
+interface Pair { readonly server: FrameSocket; readonly client: FrameSocket; readonly got: Uint8Array[]; readonly over: Promise<string>; close(): void }
+
+async function pair(sockets: ServerSockets): Promise<Pair> {
+  const http: Server = createServer();
+  const accepting = new WebSocketServer({ server: http, perMessageDeflate: false });
+  await new Promise<void>((resolve) => { http.listen(0, '127.0.0.1', resolve); });
+  const accepted = new Promise<FrameSocket>((resolve) => { accepting.once('connection', (socket) => { const wrapped = sockets.wrap(socket); wrapped.listen({ frame: () => {}, end: () => {} }); resolve(wrapped); }); });
+  const socket = new WebSocket(`ws://127.0.0.1:${(http.address() as AddressInfo).port}`);
+  const client = fromWebSocket(socket);
+  const got: Uint8Array[] = [];
+  const over = new Promise<string>((resolve) => { client.listen({ frame: (bytes) => got.push(bytes), end: resolve }); });
+  await new Promise((resolve) => { socket.once('open', resolve); });
+  return { server: await accepted, client, got, over, close: () => { client.destroy(); http.close(); } };
+}
+
+test('frames of every length of head arrive whole and in order, before the end', async () => {
+  const { server, got, over, close } = await pair(new ServerSockets());
+  const lengths = [0, 1, 125, 126, 127, 65_535, 65_536, 300_000, 3];
+  const frames = lengths.map((length, i) => Buffer.alloc(length, i + 1));
+  let sent = 0;
+  for (const frame of frames) server.send(frame, () => { sent++; });
+  server.close();
+  await over;
+  assert.equal(got.map(({ length }) => length), lengths);
+  assert.ok(frames.every((frame, i) => frame.equals(got[i]!)));
+  assert.is(sent, frames.length);
+  close();
+});
+
+test('a frame for many, and those for one in between, reach whom they are for', async () => {
+  const sockets = new ServerSockets();
+  const pairs = [await pair(sockets), await pair(sockets), await pair(sockets)];
+  const [first, second] = [Buffer.from('to all'), Buffer.from('this too')];
+  for (const [i, { server }] of pairs.entries()) {
+    server.send(Buffer.from(`only ${i}`));
+    server.send(first);
+    server.send(second);
+  }
+  for (const { server } of pairs) server.close();
+  for (const [i, { got, over, close }] of pairs.entries()) {
+    await over;
+    assert.equal(got.map(String), [`only ${i}`, 'to all', 'this too']);
+    close();
+  }
+});
+
+test('after the end, sending says at once that nothing more is to be waited for', async () => {
+  const { server, over, close } = await pair(new ServerSockets());
+  server.destroy();
+  await over;
+  await new Promise<void>((resolve) => { server.send(Buffer.from('late'), resolve); });
+  close();
+});
+
+test.run();
