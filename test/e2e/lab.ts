@@ -40,7 +40,7 @@ export interface Lab {
 
 export interface LabOptions {
   readonly hosts: number;
-  /** Distinguishes labs that run side by side: at most 6 lower-case letters. */
+  /** Distinguishes the labs of one build: its first 4 lower-case letters. Labs of two builds never meet. */
   readonly name: string;
   /** Images of this machine's engine that every host gets. */
   readonly images: readonly string[];
@@ -53,6 +53,8 @@ export interface LabOptions {
 const root = process.cwd();
 /** The build that this file is of: its master and agent are what is tested. */
 const build = fileURLToPath(new URL('../..', import.meta.url));
+/** Two letters of this build's own. */
+const mark = createHash('sha256').update(build).digest('hex').slice(0, 2).replace(/\d/g, (digit) => String.fromCharCode(103 + Number(digit)));
 const masterAddress = '10.99.0.254';
 const masterPort = 6443;
 const script = resolve(root, 'test/e2e/hosts.sh');
@@ -106,8 +108,9 @@ const fetchScript = `fetch(process.argv[1], { signal: AbortSignal.timeout(5000) 
 
 /** Makes the hosts and starts master and agents; resolves when every node is Ready. */
 export async function createLab(options: LabOptions): Promise<Lab> {
-  const directory = await mkdtemp(join(tmpdir(), `wl-${options.name}-`));
-  const env = { ...process.env, LAB: join('/tmp', `wl-${options.name}`), LABP: `w${options.name}`, LAB_IMAGES: options.images.join(' ') };
+  const name = options.name.slice(0, 4) + mark;
+  const directory = await mkdtemp(join(tmpdir(), `wl-${name}-`));
+  const env = { ...process.env, LAB: join('/tmp', `wl-${name}`), LABP: `w${name}`, LAB_IMAGES: options.images.join(' ') };
   const dataDir = join(directory, 'master');
   const kubeconfig = join(dataDir, 'admin.kubeconfig');
   const kubectl = await kubectlPath();
