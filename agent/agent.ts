@@ -12,8 +12,13 @@ import { kubernetesVersion, version } from '../shared/version.ts';
 import type { AgentConfig } from './config.ts';
 import { Credentials } from './credentials.ts';
 import { enrol, type Identity } from './enrol.ts';
+import { HostResolverFiles } from './host-resolver.ts';
+import { ClusterDns } from './net/dns.ts';
 import { withLocalPods } from './net/local-endpoints.ts';
+import { insideTest } from './net/own-networks.ts';
+import { PodNetwork } from './net/pod-network.ts';
 import { createProxy, type Proxy } from './net/proxy.ts';
+import { Reach } from './net/reach.ts';
 import { listenerKey, planRoutes, type Listener } from './net/routes.ts';
 import { createServiceRange, type ServiceRange } from './net/service-range.ts';
 import { chooseTcpEngine } from './net/tcp.ts';
@@ -34,6 +39,7 @@ import { StateHealth } from './state/health.ts';
 import { Journal } from './state/journal.ts';
 import type { State } from './state/state.ts';
 import { openStream } from './streams/open.ts';
+import { PodTokens } from './volumes/tokens.ts';
 import type { OnTrial } from './upgrade/on-trial.ts';
 import type { Signs } from './upgrade/trial.ts';
 import { Upgrader, type UpgraderOptions } from './upgrade/upgrader.ts';
@@ -51,9 +57,12 @@ export interface AgentOptions {
 }
 
 /** What the node must know of the cluster even when the master is away; the note `cluster` in the state. */
-const ClusterSettings = v.object({ serviceCIDR: v.string() });
+const ClusterSettings = v.object({ serviceCIDR: v.string(), clusterDomain: v.optional(v.string(), ''), clusterDNS: v.optional(v.string(), '') });
 type ClusterSettings = v.InferOutput<typeof ClusterSettings>;
 const clusterNote = 'cluster';
+const networkNote = 'pod-network';
+/** Where DNS is served everywhere. */
+const dnsPort = 53;
 
 const MasterAddress = v.object({ name: v.string(), address: v.string() });
 const addressNote = 'master-address';
@@ -114,9 +123,14 @@ class Agent {
   readonly #pods: PodManager;
   readonly #session: Session;
   readonly #events: EventLog;
+  readonly #tokens: PodTokens;
   readonly #runtime: DockerRuntime;
   readonly #outage: Outage;
   readonly #upgrader: Upgrader | undefined;
+  readonly #network: PodNetwork;
+  readonly #reach: Reach;
+  readonly #dns: ClusterDns;
+  #cluster: ClusterSettings | undefined;
   /** The engine answers, as the pod manager finds. */
   engineAnswers = false;
   #proxy: Proxy | undefined;
@@ -133,13 +147,29 @@ class Agent {
       runtime: this.#runtime, clock, log: log.named('node'), name: config.nodeName, ips: [config.nodeIP],
       kubeletVersion: kubernetesVersion.gitVersion, labels: config.nodeLabels, report: (node) => this.#session.setNode(node),
     });
+    this.#reach = new Reach({ clock, nodeName: config.nodeName, isInside: insideTest(() => clock.monotonic()) });
+    this.#network = new PodNetwork({
+      mode: config.podNetwork, nodeName: config.nodeName, nodeIP: config.nodeIP, owner: config.dataDir, engine: this.#runtime, clock, log: log.named('network'),
+      kept: state.notes.get(networkNote), keep: (value) => state.note(networkNote, value), onRoutes: () => this.#reach.forget(),
+      onProblem: (why) => {
+        this.#node.network(why ?? '');
+        if (why !== undefined) this.#nodeEvent('Warning', 'PodNetworkNotReady', `The pod network is not as it should be: ${why}`);
+      },
+    });
+    const hostResolver = new HostResolverFiles({ clock });
+    this.#dns = new ClusterDns({
+      clock, random, log: log.named('dns'), port: dnsPort, onProblem: (_socket, error) => this.#dnsProblem(error),
+      upstreams: async () => (await hostResolver.settings()).own.servers.map((address) => ({ address, port: dnsPort })),
+    });
     this.#outage = new Outage({ state, clock, log: log.named('session'), matters: () => stopsSomething(state) });
+    this.#tokens = new PodTokens({ clock, random, log: log.named('tokens'), onFresh: (uid) => this.#pods.filesChanged(uid) });
     this.#pods = new PodManager({
+      tokens: this.#tokens,
       runtime: this.#runtime, state, clock, log: log.named('pods'), events: this.#events,
       root: join(config.dataDir, 'pods'), owner: config.dataDir,
       pause: { image: pauseImageName, archive: () => pauseImageTar(pauseArchs[process.arch] ?? 'amd64') },
-      node: () => this.#node.facts(), cluster: () => undefined,
-      report: (report) => this.#session.report(report), engine: (up) => { this.engineAnswers = up; this.#node.engine(up); }, outage: this.#outage, onLocal: () => this.#routeSoon(),
+      node: () => this.#node.facts(), cluster: () => this.#clusterDns(), hostResolver: () => hostResolver.settings(),
+      report: (report) => this.#session.report(report), engine: (up) => { this.engineAnswers = up; this.#node.engine(up); }, outage: this.#outage, bridge: () => this.#network.network(), onLocal: () => this.#routeSoon(),
       mayRemove: () => !state.healed || this.#outage.ms === undefined,
     });
     const credentials = new Credentials({
@@ -154,7 +184,7 @@ class Agent {
     });
     this.#session = new Session({
       node: config.nodeName, agentVersion: version, bootId, state, clock, random, log: log.named('session'),
-      connect: (signal) => credentials.connect(signal), renewal: credentials, ...(this.#upgrader ? { upgrade: this.#upgrader } : {}),
+      connect: (signal) => credentials.connect(signal), renewal: credentials, peers: this.#network, tokens: this.#tokens, ...(this.#upgrader ? { upgrade: this.#upgrader } : {}),
       onWelcome: (settings) => { link.welcomed(); this.#welcome(settings); },
       link,
       onLink: (heardMs) => { this.#outage.link(heardMs); this.#pods.linkChanged(); this.#routeSoon(); },
@@ -170,14 +200,14 @@ class Agent {
     const scope = this.#scope = new Scope(signal);
     await this.#node.prepare();
     const tcp = await chooseTcpEngine({ clock, log: log.named('proxy') });
-    const proxy = this.#proxy = createProxy({ clock, log: log.named('proxy'), random, tcp, onProblem: (listener, error) => this.#listenerProblem(listener, error) });
+    const proxy = this.#proxy = createProxy({ clock, log: log.named('proxy'), random, tcp, relays: { reach: this.#reach, linked: () => this.#session.relays, open: (wish) => this.#session.relay(wish) }, onProblem: (listener, error) => this.#listenerProblem(listener, error) });
     const known = v.safeParse(ClusterSettings, this.#state.notes.get(clusterNote));
     if (known.success) await this.#serve(known.output);
     this.#route();
     const unsubscribe = this.#state.subscribe((keys) => { if (keys.some((key) => /^(service|endpoints)\//.test(key))) this.#route(); });
     this.#outage.keep();
     log.info('started', { version, node: config.nodeName, dataDir: config.dataDir, revision: this.#state.held.revision });
-    for (const part of [proxy, this.#node, this.#pods, this.#session, ...(this.#upgrader ? [this.#upgrader] : [])]) scope.start((stop) => part.run(stop));
+    for (const part of [proxy, this.#dns, this.#network, this.#node, this.#pods, this.#tokens, this.#session, ...(this.#upgrader ? [this.#upgrader] : [])]) scope.start((stop) => part.run(stop));
     try {
       await scope.wait();
     } finally {
@@ -211,8 +241,10 @@ class Agent {
     else this.#nodeEvent('Warning', 'AgentStateNotWritable', `The agent cannot write its state and takes on nothing new: ${why}`);
   }
 
-  #welcome({ serviceCIDR }: Payload<'welcome'>): void {
-    const settings: ClusterSettings = { serviceCIDR };
+  #welcome(welcome: Payload<'welcome'>): void {
+    const { serviceCIDR, clusterDomain, clusterDNS } = welcome;
+    this.#network.welcome(welcome);
+    const settings: ClusterSettings = { serviceCIDR, clusterDomain, clusterDNS };
     // Whatever it was for is done.
     removeJoinToken(this.#options.config.dataDir).catch((error: unknown) => this.#options.log.warn('cannot remove the join token', { error }));
     void this.#serve(settings);
@@ -221,7 +253,9 @@ class Agent {
   }
 
   /** Makes the service range local, once per range; resolves when it is, or is known not to be possible now. */
-  async #serve({ serviceCIDR }: ClusterSettings): Promise<void> {
+  async #serve(settings: ClusterSettings): Promise<void> {
+    const { serviceCIDR, clusterDomain, clusterDNS } = this.#cluster = settings;
+    if (clusterDNS) this.#dns.serve({ domain: clusterDomain, address: clusterDNS, serviceCIDR });
     if (!serviceCIDR || !this.#scope || this.#range?.cidr === serviceCIDR) return;
     this.#range?.scope.stop();
     const { config, clock, log } = this.#options;
@@ -230,6 +264,7 @@ class Agent {
       range: serviceCIDR, nodeAddress: config.nodeIP, clock, log,
       onChange: (holds, error) => {
         if (holds) this.#proxy?.retry();
+        if (holds) this.#dns.retry();
         else this.#nodeEvent('Warning', 'ServiceRangeNotLocal', `Services can be reached by node port only: ${error?.message ?? 'the route is gone'}`);
       },
     });
@@ -243,7 +278,11 @@ class Agent {
   #route(): void {
     const { nodeName, nodeIP } = this.#options.config;
     const local = { nodeName, alone: this.#outage.ms !== undefined, pod: (namespace: string, name: string) => this.#pods.local(namespace, name) };
-    this.#proxy?.apply(planRoutes(withLocalPods(this.#state.items.values(), local), { nodeName, nodeAddresses: [nodeIP] }));
+    const items = () => withLocalPods(this.#state.items.values(), local);
+    const listeners = planRoutes(items(), { nodeName, nodeAddresses: [nodeIP] });
+    // That one the agent serves itself, whatever the service says.
+    this.#proxy?.apply(listeners.filter(({ address, port }) => address !== this.#cluster?.clusterDNS || port !== dnsPort));
+    this.#dns.update(items);
   }
 
   #routing = false;
@@ -252,6 +291,19 @@ class Agent {
     if (this.#routing) return;
     this.#routing = true;
     this.#options.clock.after(routePauseMs, () => { this.#routing = false; this.#route(); });
+  }
+
+  /** What pods are told of cluster DNS; undefined for a cluster without. */
+  #clusterDns(): { readonly servers: readonly string[]; readonly domain: string } | undefined {
+    if (!this.#cluster?.clusterDomain) return undefined;
+    const { clusterDNS, clusterDomain } = this.#cluster;
+    return { servers: clusterDNS ? [clusterDNS] : [], domain: clusterDomain };
+  }
+
+  #dnsProblem(error: NodeJS.ErrnoException): void {
+    // Told as what it is: a range that is not local.
+    if (error.code === 'EADDRNOTAVAIL' && !this.#range?.route.holds) return;
+    this.#nodeEvent('Warning', 'FailedDNSListener', error.message);
   }
 
   #listenerProblem({ service, protocol, address, port }: Listener, error: NodeJS.ErrnoException): void {

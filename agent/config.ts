@@ -18,6 +18,7 @@ const settings = {
   nodeLabels: v.exactOptional(v.string()),
   dataDir: v.exactOptional(v.pipe(v.string(), v.minLength(1, 'must be a directory'))),
   dockerHost: v.exactOptional(v.pipe(v.string(), v.check(isSocketName, 'must be a socket such as unix:///var/run/docker.sock'))),
+  podNetwork: v.exactOptional(v.picklist(['auto', 'own', 'bridge'], 'must be auto, own or bridge')),
   logLevel: v.exactOptional(v.picklist(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error')),
 };
 
@@ -43,6 +44,8 @@ export interface AgentConfig {
   readonly dataDir: string;
   /** `unix:///…`: the engine's socket. */
   readonly dockerHost: string;
+  /** Whether pods get a bridge of their own with the node's `podCIDR`: `auto` where other nodes are on the same network. */
+  readonly podNetwork: 'auto' | 'own' | 'bridge';
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -61,7 +64,7 @@ export function readAgentConfig(options: unknown, file: ConfigFile = {}): AgentC
     master: given.master?.split(',').map((one) => one.trim().replace(/^wss:/, 'https:').replace(/\/$/, '')).join(','), token: given.token,
     nodeName: given.nodeName ?? hostname().toLowerCase(), nodeIP: given.nodeIp ?? hostAddress(),
     nodeLabels: readLabels(given.nodeLabels ?? ''), dataDir: resolve(given.dataDir ?? defaultDataDir),
-    dockerHost: dockerHost.startsWith('/') ? `unix://${dockerHost}` : dockerHost, logLevel: given.logLevel ?? 'info',
+    dockerHost: dockerHost.startsWith('/') ? `unix://${dockerHost}` : dockerHost, podNetwork: given.podNetwork ?? 'auto', logLevel: given.logLevel ?? 'info',
   };
 }
 

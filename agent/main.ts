@@ -6,6 +6,7 @@ import { version } from '../shared/version.ts';
 import { runAgent, type AgentOptions } from './agent.ts';
 import { ConfigError, loadConfigFile, readAgentConfig } from './config.ts';
 import { EnrolError } from './enrol.ts';
+import { withToken } from './join-token.ts';
 import { DockerRuntime } from './runtime/docker.ts';
 import { OnTrial } from './upgrade/on-trial.ts';
 import { readResult } from './upgrade/result.ts';
@@ -22,7 +23,7 @@ function untilSignal(): AbortSignal {
 }
 
 async function run(options: Record<string, unknown>): Promise<void> {
-  const config = readAgentConfig(options, await loadConfigFile(options['config']));
+  const config = readAgentConfig(await withToken(options, process.env), await loadConfigFile(options['config']));
   const base = { config, clock: systemClock, random: Math.random, log: createLog({ component: 'agent', level: config.logLevel }) };
   const { runningProgram } = await import('./ops/program.ts');
   // A runtime that cannot say what it runs can run it nevertheless.
@@ -59,7 +60,7 @@ const print = (text: string): void => { process.stdout.write(text); };
 // What an agent at work never needs is loaded when it is asked for.
 async function install(flags: Record<string, unknown>): Promise<void> {
   const [commands, { runningProgram }] = await Promise.all([import('./ops/commands.ts'), import('./ops/program.ts')]);
-  await commands.install({ flags, print, program: await runningProgram() });
+  await commands.install({ flags: await withToken(flags, process.env), print, program: await runningProgram() });
 }
 
 async function uninstall(flags: Record<string, unknown>): Promise<void> {
@@ -77,11 +78,13 @@ type Command = ReturnType<ReturnType<typeof cac>['command']>;
 const settingFlags = (command: Command): Command => command
   .option('--master <url>', 'Where the master is: wss://host:6443, several with commas')
   .option('--token <token>', 'Join token, for the first start: wherry token create')
+  .option('--token-file <path>', 'File that holds it, so that no list of processes shows it (or: $WHERRY_TOKEN)')
   .option('--node-name <name>', 'Name of this node (default: the host name)')
   .option('--node-ip <ip>', 'Address of this node (default: this host\'s first)')
   .option('--node-labels <labels>', 'Labels of this node: key=value, with commas')
   .option('--data-dir <path>', 'Where identity and state are kept (default: /var/lib/wherry/agent)')
   .option('--docker-host <socket>', 'Docker engine (default: $DOCKER_HOST or unix:///var/run/docker.sock)')
+  .option('--pod-network <mode>', 'Bridge for pods: own, with the node\'s podCIDR; the engine\'s; or auto: own where nodes share a network (default: auto)')
   .option('--log-level <level>', 'debug, info, warn or error (default: info)');
 
 const configFlags = (command: Command): Command => command

@@ -18,6 +18,8 @@ export interface NodeInput {
   readonly pressure: Pressure;
   /** Why the agent cannot write its state, if it cannot. */
   readonly trouble?: string | undefined;
+  /** Where pods are: `''` while they have the network that they should have, or why not; undefined without one of their own. */
+  readonly network?: string | undefined;
   /** Last reported; transition times live on from it. */
   readonly previous: Node | undefined;
   readonly now: number;
@@ -71,7 +73,7 @@ function imagesOf(images: readonly ImageDetails[]): { names: string[]; sizeBytes
     .slice(0, maxImages);
 }
 
-function conditions({ pressure, trouble, engine, engineError, previous, now }: NodeInput): NodeCondition[] {
+function conditions({ pressure, trouble, network, engine, engineError, previous, now }: NodeInput): NodeCondition[] {
   const before = new Map(previous?.status.conditions?.map((condition) => [condition.type, condition]));
   const condition = (type: string, status: boolean, reason: string, message: string): NodeCondition => {
     const old = before.get(type);
@@ -87,6 +89,7 @@ function conditions({ pressure, trouble, engine, engineError, previous, now }: N
       : condition('DiskPressure', false, 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'),
     pressure.pids ? condition('PIDPressure', true, 'KubeletHasInsufficientPID', 'kubelet has insufficient PID available')
       : condition('PIDPressure', false, 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'),
+    ...(network === undefined ? [] : [condition('NetworkUnavailable', false, network === '' ? 'PodNetworkReady' : 'EngineBridge', network || 'pods have addresses of the cluster')]),
     engine ? condition('Ready', true, 'KubeletReady', 'kubelet is posting ready status')
       : condition('Ready', false, 'KubeletNotReady', engineError),
   ];

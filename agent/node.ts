@@ -33,6 +33,7 @@ export class NodeReporter {
   #images: readonly ImageDetails[] = [];
   #pressure: Pressure = { memory: false, disk: false, pids: false, diskBytes: 0 };
   #trouble: string | undefined;
+  #network: string | undefined;
   #reported: Node | undefined;
   #wake: (() => void) | undefined;
 
@@ -40,10 +41,14 @@ export class NodeReporter {
     this.#options = options;
   }
 
-  /** What pods are told of the node. Resources are 0 until the machine was looked at. */
-  facts(): { readonly name: string; readonly ips: readonly string[]; readonly cpus: number; readonly memoryBytes: number } {
+  /** What pods are told of the node, and admitted by. Resources are 0 until the machine was looked at. */
+  facts() {
     const { name, ips } = this.#options;
-    return { name, ips: ips ?? this.#machine?.ips ?? [], cpus: this.#machine?.cpus ?? 0, memoryBytes: this.#machine?.memoryBytes ?? 0 };
+    const { metadata, status } = this.#reported ?? {};
+    return {
+      name, ips: ips ?? this.#machine?.ips ?? [], cpus: this.#machine?.cpus ?? 0, memoryBytes: this.#machine?.memoryBytes ?? 0,
+      ...(metadata?.labels ? { labels: metadata.labels } : {}), ...(status?.allocatable ? { allocatable: status.allocatable } : {}),
+    };
   }
 
   /** The engine was found to answer, or not: the pod manager's `engine` callback. */
@@ -57,6 +62,12 @@ export class NodeReporter {
   /** The data directory cannot be written to, and why; undefined when it can again. */
   trouble(why: string | undefined): void {
     this.#trouble = why;
+    this.#wake?.();
+  }
+
+  /** Pods have their network (`''`), or why they have another; undefined: none of their own is wanted. */
+  network(problem: string | undefined): void {
+    this.#network = problem;
     this.#wake?.();
   }
 
@@ -104,7 +115,7 @@ export class NodeReporter {
     if (!this.#machine) return;
     const node = nodeObject({
       name, kubeletVersion, labels, maxPods, ips: this.facts().ips, machine: this.#machine, engine: this.#engine, engineError: this.#engineError,
-      images: this.#images, pressure: this.#pressure, trouble: this.#trouble, previous: this.#reported, now: clock.now(),
+      images: this.#images, pressure: this.#pressure, trouble: this.#trouble, network: this.#network, previous: this.#reported, now: clock.now(),
     });
     if (isDeepStrictEqual(node, this.#reported)) return;
     this.#reported = node;

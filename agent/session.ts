@@ -1,6 +1,7 @@
+import type { ByteStream } from '../shared/byte-stream.ts';
 import { sleep } from '../shared/clock.ts';
 import type { Node } from '../shared/kinds/node.ts';
-import type { EventReport, PodReport } from '../shared/protocol.ts';
+import type { EventReport, Payload, PodReport } from '../shared/protocol.ts';
 import { Scope } from '../shared/scope.ts';
 import { Connection, type Outcome } from './session/connection.ts';
 import { EventSpool } from './session/event-spool.ts';
@@ -50,6 +51,16 @@ export class Session {
   event(event: EventReport): void {
     this.#outbox.event(event);
     this.#connection?.flushSoon();
+  }
+
+  /** Whether {@link relay} can be asked now. */
+  get relays(): boolean {
+    return this.#connection?.relays ?? false;
+  }
+
+  /** A stream to an endpoint on another node; undefined when there is no master that relays. @throws StreamReset when there are too many */
+  relay(wish: Omit<Payload<'relay'>, 'id'>): ByteStream | undefined {
+    return this.#connection?.relay(wish);
   }
 
   /** Reports not yet acknowledged, and events dropped since the start. */

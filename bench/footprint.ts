@@ -4,14 +4,16 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startMaster, usage, type BenchMaster } from './cluster.ts';
 import { Connection } from './http-load.ts';
+import { createMemoryGroup } from './memory-limit.ts';
 import { startAgent, waitForNode } from './pod-start.ts';
 import { median, note, report } from './report.ts';
 
 const image = 'wherry-test/busybox';
-const root = fileURLToPath(new URL('../..', import.meta.url));
+const root = process.cwd();
 const packaged = join(root, 'dist', 'package', `wherry-agent-linux-${{ x64: 'amd64', arm: 'armv7' }[process.arch as string] ?? process.arch}`);
-const unpackaged = join(root, 'dist', 'agent', 'main.js');
+const unpackaged = fileURLToPath(new URL('../agent/main.js', import.meta.url));
 const [pods, services, idleSeconds] = [10, 100, 60];
+const [limits, limitedSeconds, restSeconds, restPercent] = [[64, 56, 48, 40, 36, 32, 28, 24, 20], 60, 20, 1];
 /** Not the default one, so that a cluster which this host may have is not disturbed. */
 const serviceCidr = '10.97.0.0/16';
 const port = 16_453;
@@ -19,6 +21,8 @@ const port = 16_453;
 interface Footprint {
   /** MB at the end of the idle time. */
   readonly agent: number;
+  /** MB of it that are no file's: heap, stacks, data that was written. */
+  readonly anonymous: number;
   /** MB, the most that the agent ever had. */
   readonly peak: number;
   /** % of one core over the idle time. */
@@ -27,24 +31,56 @@ interface Footprint {
   readonly masterCpu: number;
 }
 
-/** An idle node's memory and CPU: the packaged agent, and for comparison the same sources on this Node. */
+/**
+ * An idle node's memory and CPU: the packaged agent; the same when it keeps its pages; the same sources on this Node.
+ * Then the smallest memory limit under which the packaged one brings up its pods and is at rest.
+ */
 export async function bench(): Promise<void> {
   execFileSync('bash', ['test/e2e/images/busybox/build.sh'], { cwd: root, stdio: 'ignore' });
-  execFileSync('npm', ['run', '-s', 'package'], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
-  uncache(packaged);
-  const ours = await measure([packaged]);
-  tell('packaged', ours);
-  const plain = await measure([process.execPath, unpackaged]);
-  tell(`unpackaged on Node ${process.version}`, plain);
+  execFileSync('bash', ['test/e2e/compilers.sh', 'cc'], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
+  execFileSync('npm', ['run', '-s', 'package', '--', 'own'], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
+  const ours = await measured('packaged', [packaged]);
+  const keeping = await measured('packaged, keeping its pages', ['env', 'WHERRY_KEEP_PAGES=1', packaged]);
+  const plain = await measured(`unpackaged on Node ${process.version}`, [process.execPath, unpackaged]);
   report('footprint.agent_rss', ours.agent, `MB after ${idleSeconds} s idle with ${pods} pods and ${services} services; baseline: unpackaged`, plain.agent);
+  report('footprint.agent_anonymous', ours.anonymous, 'MB of it that the kernel cannot drop by itself; baseline: unpackaged', plain.anonymous);
   report('footprint.agent_peak', ours.peak, 'MB, the most since its start; baseline: unpackaged', plain.peak);
-  report('footprint.agent_cpu', ours.cpu, '% of a core, idle; baseline: unpackaged', plain.cpu);
+  report('footprint.agent_cpu', ours.cpu, '% of a core, idle; baseline: keeping its pages', keeping.cpu);
   report('footprint.master_rss', ours.master, `MB after ${idleSeconds} s idle with one node`);
   report('footprint.master_cpu', ours.masterCpu, '% of a core, idle with one node');
+  report('footprint.agent_limit', await smallestLimit(), `MB, the smallest memory limit with ${pods} pods up in ${limitedSeconds} s and then under ${restPercent} % of a core`);
 }
 
-function tell(what: string, { agent, peak, cpu, master, masterCpu }: Footprint): void {
-  note(`${what}: agent ${agent.toFixed(1)} MB (peak ${peak.toFixed(1)}), ${cpu.toFixed(2)} %; master ${master.toFixed(1)} MB, ${masterCpu.toFixed(2)} %`);
+async function measured(what: string, program: readonly string[]): Promise<Footprint> {
+  uncache(packaged);
+  const found = await measure(program, idleSeconds);
+  note(`${what}: agent ${found.agent.toFixed(1)} MB (anonymous ${found.anonymous.toFixed(1)}, peak ${found.peak.toFixed(1)}), ${found.cpu.toFixed(2)} %; master ${found.master.toFixed(1)} MB, ${found.masterCpu.toFixed(2)} %`);
+  return found;
+}
+
+/** Tries smaller and smaller limits. */
+async function smallestLimit(): Promise<number> {
+  let smallest = Number.NaN;
+  for (const limit of limits) {
+    if (!await fitsIn(limit)) break;
+    smallest = limit;
+  }
+  return smallest;
+}
+
+async function fitsIn(limit: number): Promise<boolean> {
+  uncache(packaged);
+  const group = createMemoryGroup(limit);
+  try {
+    const { agent, cpu } = await measure([...group.enter, packaged], restSeconds);
+    note(`limit ${limit} MB: agent ${agent.toFixed(1)} MB, ${cpu.toFixed(2)} %`);
+    return cpu < restPercent;
+  } catch (error) {
+    note(`limit ${limit} MB: ${(error as Error).message}`);
+    return false;
+  } finally {
+    group.remove();
+  }
 }
 
 /**
@@ -55,7 +91,7 @@ function uncache(path: string): void {
   execFileSync('bash', ['-c', 'sync "$0" && dd if="$0" iflag=nocache count=0', path], { stdio: 'ignore' });
 }
 
-async function measure(program: readonly string[]): Promise<Footprint> {
+async function measure(program: readonly string[], seconds: number): Promise<Footprint> {
   const master = await startMaster(['--service-cidr', serviceCidr], port);
   const agent = startAgent(master, program);
   try {
@@ -65,7 +101,7 @@ async function measure(program: readonly string[]): Promise<Footprint> {
     for (let index = 0; index < pods; index++) await create(api, 'pods', podDocument(index));
     await untilServing(api);
     api.close();
-    return await idle(agent.pid!, master.process.pid!);
+    return await idle(agent.pid!, master.process.pid!, seconds);
   } finally {
     await stop(agent);
     await master.stop();
@@ -73,23 +109,24 @@ async function measure(program: readonly string[]): Promise<Footprint> {
   }
 }
 
-async function idle(agent: number, master: number): Promise<Footprint> {
+async function idle(agent: number, master: number, seconds: number): Promise<Footprint> {
   const [agentBefore, masterBefore, started] = [usage(agent), usage(master), performance.now()];
   const [agentSamples, masterSamples]: [number[], number[]] = [[], []];
-  for (let second = 0; second < idleSeconds; second++) {
+  for (let second = 0; second < seconds; second++) {
     await new Promise((wake) => setTimeout(wake, 1000));
     agentSamples.push(usage(agent).rssMB);
     masterSamples.push(usage(master).rssMB);
   }
   const percent = (before: number, after: number): number => (after - before) / (performance.now() - started) * 100_000;
   return {
-    agent: median(agentSamples.slice(-5)), master: median(masterSamples.slice(-5)), peak: peakMB(agent),
+    agent: median(agentSamples.slice(-5)), master: median(masterSamples.slice(-5)), peak: statusMB(agent, 'VmHWM'), anonymous: statusMB(agent, 'RssAnon'),
     cpu: percent(agentBefore.cpuSeconds, usage(agent).cpuSeconds), masterCpu: percent(masterBefore.cpuSeconds, usage(master).cpuSeconds),
   };
 }
 
-function peakMB(pid: number): number {
-  return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
+/** One of the kernel's figures of a process, in MB. */
+function statusMB(pid: number, field: 'VmHWM' | 'RssAnon'): number {
+  return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
 }
 
 const podDocument = (index: number): string => JSON.stringify({
@@ -109,12 +146,13 @@ async function create(api: Connection, resource: string, document: string): Prom
 
 /** Until every pod runs and every service has its endpoint. */
 async function untilServing(api: Connection): Promise<void> {
-  for (let tries = 0; tries < 300; tries++) {
+  const deadline = performance.now() + limitedSeconds * 1000;
+  while (performance.now() < deadline) {
     const [running, serving] = [await count(api, 'pods', /"phase":"Running"/g), await count(api, 'endpoints', /"targetRef"/g)];
     if (running === pods && serving >= services) return;
     await new Promise((wake) => setTimeout(wake, 200));
   }
-  throw new Error(`${pods} pods and ${services} services do not work after 60 s`);
+  throw new Error(`${pods} pods and ${services} services do not work after ${limitedSeconds} s`);
 }
 
 async function count(api: Connection, resource: string, pattern: RegExp): Promise<number> {

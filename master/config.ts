@@ -19,6 +19,9 @@ const duration = (minMs: number, wrong: string) =>
   v.pipe(v.unknown(), v.check((given) => given === 0 ? minMs === 0 : (parseDuration(String(given)) ?? -1) >= minMs, wrong), v.transform((given) => (given === 0 ? 0 : parseDuration(String(given))!)));
 const range = v.pipe(v.string(), v.regex(/^\d+-\d+$/, 'must be a range such as 30000-32767'));
 
+const domain = v.pipe(v.string(), v.maxLength(150, 'must be a DNS name of at most 150 characters'),
+  v.regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$/, 'must be a DNS name such as cluster.local'));
+
 /** What `wherry master` can be told, by flag name. */
 const Options = v.object({
   dataDir: v.optional(v.string(), '/var/lib/wherry/master'),
@@ -29,7 +32,7 @@ const Options = v.object({
   serviceCidr: v.optional(cidr, '10.96.0.0/16'),
   clusterCidr: v.optional(cidr, '10.244.0.0/16'),
   nodePortRange: v.optional(range, '30000-32767'),
-  clusterDomain: v.optional(v.string(), 'cluster.local'),
+  clusterDomain: v.optional(domain, 'cluster.local'),
   nodeMonitorGracePeriod: v.optional(seconds, 40),
   eventTtl: v.optional(seconds, 3600),
   nodeCertTtl: v.optional(duration(5000, 'must be a duration of at least 5s, such as 365d or 12h'), '365d'),
@@ -95,6 +98,9 @@ export function addressIn(network: Cidr, index: number): string {
   const value = network.base + index;
   return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
 }
+
+/** Where every node serves cluster DNS: the tenth address of the service range, as usual; `''` in a range too small for that. */
+export const clusterDnsAddress = (services: Cidr): string => (services.bits <= 28 ? addressIn(services, 10) : '');
 
 /** This host's first IPv4 address that is not loopback and no container bridge's; 127.0.0.1 without one. */
 export function hostAddress(): string {

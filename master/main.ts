@@ -55,18 +55,18 @@ async function up(options: Record<string, unknown>): Promise<void> {
     config, clock: systemClock, random: Math.random, log,
     onReady: ({ url, kubeconfig, joinToken }) => {
       log.info('ready', { url, kubeconfig });
-      agent = joinToken('wherry up', 3600_000).then((token) => runAgent(['--config', 'none', '--master', url, '--token', token, '--data-dir', join(dataDir, 'agent'), ...flags], signal));
+      agent = joinToken('wherry up', 3600_000).then((token) => runAgent(['--config', 'none', '--master', url, '--data-dir', join(dataDir, 'agent'), ...flags], token, signal));
       agent.catch((error: unknown) => log.error('the agent could not be started', { error }));
     },
   }, signal);
   await agent;
 }
 
-/** Runs the agent until it ends by itself or `signal` aborts; restarts it when it was killed. */
-async function runAgent(args: readonly string[], signal: AbortSignal): Promise<void> {
+/** Runs the agent until it ends by itself or `signal` aborts; restarts it when it was killed. The token is in no list of processes. */
+async function runAgent(args: readonly string[], token: string, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     const code = await new Promise<number | null>((resolve, reject) => {
-      const child = spawn(process.execPath, [...process.execArgv, agentProgram, ...args], { stdio: 'inherit' });
+      const child = spawn(process.execPath, [...process.execArgv, agentProgram, ...args], { stdio: 'inherit', env: { ...process.env, WHERRY_TOKEN: token } });
       const stop = (): void => { child.kill('SIGTERM'); };
       signal.addEventListener('abort', stop, { once: true });
       child.on('error', reject);

@@ -9,15 +9,19 @@ import { Scope } from '../shared/scope.ts';
 import { binaryPath } from '../shared/upgrade.ts';
 import { kubernetesVersion, version } from '../shared/version.ts';
 import { admissions } from './admission/index.ts';
-import { basicAuthorizer, type Authorizer } from './api/authorize.ts';
+import { openAccountKey } from './account-key.ts';
+import { coreAuthorizer, type Authorizer } from './api/authorize.ts';
 import type { Exchange } from './api/exchange.ts';
+import { anyOf, rbacAuthorizer } from './api/rbac.ts';
 import { createApiServer, type Tls } from './api/server.ts';
 import { podStreams } from './api/streams.ts';
+import { tokenRequests } from './api/token-request.ts';
 import { backupMaster } from './backup.ts';
 import { backupRoute } from './backup-routes.ts';
-import { addressIn, type MasterConfig } from './config.ts';
+import { addressIn, clusterDnsAddress, type MasterConfig } from './config.ts';
 import { runControllers } from './controllers/controller.ts';
 import { controllers } from './controllers/index.ts';
+import { bootstrapPolicy } from './bootstrap-policy.ts';
 import { createEnroller } from './enroller.ts';
 import { enrolmentPaths } from './hub/enrolment.ts';
 import { Hub, sessionPath } from './hub/hub.ts';
@@ -25,11 +29,16 @@ import { PodLogs } from './hub/pod-logs.ts';
 import { NodeCredentials } from './node-credentials.ts';
 import { identityRoute } from './node-routes.ts';
 import { maxAgents } from './limits.ts';
+import { issuerRoutes } from './issuer-routes.ts';
 import { kubeconfig, openPki, renewPki, writeDurably, type Pki } from './pki.ts';
+import { AccountTokens } from './registry/account-tokens.ts';
 import { EventRecorder } from './registry/events.ts';
 import { NodeAllocator, ServiceAllocator } from './registry/ipam.ts';
+import { podToken } from './registry/pod-token.ts';
+import { Policy } from './registry/policy.ts';
 import { Registry } from './registry/registry.ts';
 import { plugins } from './scheduler/plugins/index.ts';
+import { volumeBinding } from './scheduler/plugins/volume-binding.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { createJoinToken } from './registry/token.ts';
 import { runCompaction } from './store/history.ts';
@@ -38,7 +47,7 @@ import { StatusStream } from './status/stream.ts';
 import { statusRoute, statusUpgrade } from './status-routes.ts';
 import { tokenRoutes, tokenText } from './token-routes.ts';
 import { openTicketKeys } from './ticket-keys.ts';
-import { StaticTokens } from './tokens.ts';
+import { bearerTokens, StaticTokens } from './tokens.ts';
 import { Binaries } from './upgrade-binaries.ts';
 import { Upgrades } from './upgrade-roll.ts';
 import { upgradeRoutes } from './upgrade-routes.ts';
@@ -62,6 +71,9 @@ export interface Ready {
   joinToken(description: string, ttlMs: number): Promise<string>;
 }
 
+/** After a start, nodes not heard of yet are not missed while agents queue at the door, for so long at most. */
+const returnMs = 600_000;
+
 /** How long changes are kept for watches and agents that were away. */
 const historyMs = 3600_000;
 
@@ -71,8 +83,10 @@ const historyMs = 3600_000;
  */
 export async function runMaster(options: MasterOptions, signal: AbortSignal): Promise<void> {
   const { config, clock, random, log } = options;
+  const startedMs = clock.monotonic();
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
   const kubernetesServiceIP = addressIn(config.serviceCidr, 1);
+  const clusterDNS = clusterDnsAddress(config.serviceCidr);
   const pki = await openPki(join(config.dataDir, 'pki'), serverNames(config, kubernetesServiceIP), clock);
   const store = await openLmdbStore({ directory: join(config.dataDir, 'store') });
   const allocators = [
@@ -81,12 +95,15 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
   ];
   const registry = new Registry({ store, clock, random, kinds, allocators });
   const recorder = new EventRecorder({ registry, clock, log: log.named('events') });
-  registry.useAdmissions(admissions({ registry, clock }));
+  const policy = new Policy(registry, signal);
+  registry.useAdmissions(admissions({ registry, clock, policy }));
+  await bootstrapPolicy(registry);
+  const accountTokens = new AccountTokens({ registry, clock, key: await openAccountKey(join(config.dataDir, 'pki')), issuer: `https://kubernetes.default.svc.${config.clusterDomain}` });
   const credentials = new NodeCredentials({ registry, clock, log: log.named('nodes'), windowMs: config.offlineWindowMs, agentPaths: [sessionPath, identityPath, binaryPath] });
   const hub = new Hub({
     registry, clock, log: log.named('hub'), enroller: createEnroller({ registry, pki, clock, certificateMs: config.nodeCertificateMs }),
-    admits: (node) => credentials.knows(node), onUpgradeStatus: (node, status) => upgrades.heard(node, status), masterVersion: version, graceMs: config.nodeMonitorGraceMs,
-    settings: (node) => ({ serviceCIDR: config.serviceCidr.text, clusterDomain: config.clusterDomain, clusterDNS: '', podCIDR: registry.find(nodes, '', node)?.spec?.podCIDR ?? '' }),
+    admits: (node) => credentials.knows(node), onUpgradeStatus: (node, status) => upgrades.heard(node, status), podToken: (node, request) => podToken(registry, accountTokens, node, request), masterVersion: version, graceMs: config.nodeMonitorGraceMs,
+    settings: (node) => ({ serviceCIDR: config.serviceCidr.text, clusterDomain: config.clusterDomain, clusterDNS, podCIDR: registry.find(nodes, '', node)?.spec?.podCIDR ?? '', clusterCIDR: config.clusterCidr.text }),
   });
   const status = new StatusStream({ registry, clock, log: log.named('status'), masterVersion: version, link: (node) => hub.link(node) });
   const upgrades = new Upgrades({ agents: hub, clock, log: log.named('upgrades') });
@@ -101,14 +118,15 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
     tls: tls(),
     advertise: `${config.advertiseAddress}:${config.port}`,
     version: { ...kubernetesVersion, gitCommit: '', gitTreeState: 'clean', buildDate: '1970-01-01T00:00:00Z', goVersion: '', compiler: `node ${process.version}`, platform: `${process.platform}/${process.arch === 'x64' ? 'amd64' : process.arch}` },
-    authorizer: withOpenPaths(basicAuthorizer, [...enrolmentPaths, identityPath, binaryPath]),
-    tokens: await StaticTokens.open(config.dataDir),
+    authorizer: withOpenPaths(anyOf(coreAuthorizer, rbacAuthorizer(policy)), [...enrolmentPaths, identityPath, binaryPath]),
+    tokens: bearerTokens(accountTokens, await StaticTokens.open(config.dataDir)),
     nodeAuthenticator: credentials,
     podLogs: new PodLogs({ registry, clock, openStream: (node, request) => hub.openStream(node, request) }),
-    subresources: podStreams({ registry, openStream: (node, request) => hub.openStream(node, request) }),
+    subresources: [...podStreams({ registry, openStream: (node, request) => hub.openStream(node, request) }), tokenRequests(accountTokens)],
     routes: [
       ...tokenRoutes({ registry, clock, authorityHash: pki.authorityHash }),
       identityRoute,
+      ...issuerRoutes({ issuer: accountTokens.issuer, key: accountTokens.key, url: () => `https://${config.advertiseAddress}:${config.port}` }),
       statusRoute(status),
       ...upgradeRoutes({ registry, binaries: new Binaries(join(config.dataDir, 'upgrades')), upgrades }),
       backupRoute((directory) => backupMaster({ dataDir: config.dataDir, store, version, nowMs: clock.now() }, directory)),
@@ -134,12 +152,12 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
   scope.start((stop) => runControllers(controllers(), {
     registry, recorder, clock, log: log.named('controllers'), random,
     settings: {
-      apiServerAddress: config.advertiseAddress, apiServerPort: port, kubernetesServiceIP, caCertificate: pki.authority.certificate,
-      nodeMonitorGraceMs: config.nodeMonitorGraceMs, eventTtlMs: config.eventTtlMs, lastSeen: (node) => hub.lastSeen(node),
+      apiServerAddress: config.advertiseAddress, apiServerPort: port, kubernetesServiceIP, clusterDNS, caCertificate: pki.authority.certificate, accountTokens,
+      nodeMonitorGraceMs: config.nodeMonitorGraceMs, eventTtlMs: config.eventTtlMs, lastSeen: (node) => hub.lastSeen(node) ?? Math.min(server.crowdedMs, startedMs + returnMs),
     },
     onStarted: () => partStarted('controllers'),
   }, stop));
-  const scheduler = new Scheduler({ registry, recorder, clock, log: log.named('scheduler'), plugins, onStarted: () => partStarted('scheduler') });
+  const scheduler = new Scheduler({ registry, recorder, clock, log: log.named('scheduler'), plugins: [...plugins, volumeBinding(registry)], onStarted: () => partStarted('scheduler') });
   scope.start((stop) => scheduler.run(stop));
   scope.start((stop) => hub.run(stop));
   scope.start((stop) => status.run(stop));

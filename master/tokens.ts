@@ -1,6 +1,8 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { TokenAuthenticator } from './api/authenticate.ts';
+import type { AccountTokens } from './registry/account-tokens.ts';
 import type { User } from './registry/types.ts';
 import { writeDurably } from './pki.ts';
 
@@ -49,3 +51,9 @@ function parseLine(line: string): { token: Buffer; user: User } | undefined {
   if (!token || !name) return undefined;
   return { token: Buffer.from(token), user: { name, ...(uid ? { uid } : {}), groups: [...groups.split(',').filter(Boolean), 'system:authenticated'] } };
 }
+
+/** Bearer tokens of either kind: service accounts' first, as they say themselves that they are. */
+export const bearerTokens = (accounts: AccountTokens, known: StaticTokens): TokenAuthenticator => ({
+  authenticate: (token) => accounts.authenticate(token) ?? known.authenticate(token),
+  review: (token, audiences) => accounts.review(token, audiences),
+});

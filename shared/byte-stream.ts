@@ -16,9 +16,19 @@ export interface StreamPort {
   /** The stream has data or its end to send. */
   ready(stream: ByteStream): void;
   credit(bytes: number): void;
+  /** Bytes by which the other side's window may grow beyond `bytes` now, at most `by`. They come back when the stream is closed. */
+  widen(by: number): number;
   reset(code: number, text: string): void;
   /** Nothing more will come of this stream. */
   closed(stream: ByteStream): void;
+}
+
+/** What both ends of a stream start from; part of the protocol. */
+export interface Window {
+  /** Bytes that one side may send before the other has consumed any. */
+  readonly initial: number;
+  /** What a reader may let that grow to. */
+  readonly most: number;
 }
 
 interface Pending { bytes: Uint8Array; readonly done: () => void; readonly failed: (error: Error) => void }
@@ -30,7 +40,9 @@ interface Pending { bytes: Uint8Array; readonly done: () => void; readonly faile
  */
 export class ByteStream {
   readonly id: number;
-  readonly #window: number;
+  /** Bytes that the other side may have under way. */
+  #window: number;
+  readonly #mostWindow: number;
   readonly #port: StreamPort;
   readonly #writes: Pending[] = [];
   readonly #unread: Uint8Array[] = [];
@@ -47,10 +59,10 @@ export class ByteStream {
   #discarding = false;
   #onReset: ((why: StreamReset) => void) | undefined;
 
-  constructor(id: number, window: number, port: StreamPort) {
+  constructor(id: number, window: Window, port: StreamPort) {
     this.id = id;
-    this.#window = window;
-    this.#credit = window;
+    this.#window = this.#credit = window.initial;
+    this.#mostWindow = window.most;
     this.#port = port;
   }
 
@@ -143,8 +155,10 @@ export class ByteStream {
   #consume(count: number): void {
     this.#consumed += count;
     if (this.#failure || this.#remoteEnded || this.#consumed < this.#window / 4) return;
+    const more = this.#window < this.#mostWindow ? this.#port.widen(this.#mostWindow - this.#window) : 0;
+    this.#window += more;
     this.#uncredited -= this.#consumed;
-    this.#port.credit(this.#consumed);
+    this.#port.credit(this.#consumed + more);
     this.#consumed = 0;
   }
 
@@ -190,7 +204,7 @@ export class ByteStream {
 
   credited(count: number): void {
     this.#credit += count;
-    if (this.#credit > this.#window) throw new ProtocolError(`stream ${this.id} was given more credit than it used`);
+    if (this.#credit > this.#mostWindow) throw new ProtocolError(`stream ${this.id} was given more credit than it used`);
     if (this.hasWork) this.#port.ready(this);
   }
 

@@ -1,8 +1,14 @@
 import { ProtocolError } from './protocol.ts';
-import { ByteStream, StreamReset, type StreamPort } from './byte-stream.ts';
+import { ByteStream, StreamReset, type StreamPort, type Window } from './byte-stream.ts';
 
 /** Bytes that one side may send on a stream before the other has consumed any. Part of the protocol: both ends start from it. */
 export const streamWindow = 256 * 1024;
+const wholeWindow: Window = { initial: streamWindow, most: streamWindow };
+/**
+ * The same of a relayed connection, of which there may be many that nobody reads: little at first, and more as its reader
+ * proves to read, while the channel has some of {@link ChannelOptions.growthBytes} left.
+ */
+export const relayWindow: Window = { initial: 32 * 1024, most: streamWindow };
 /**
  * Largest data frame's payload: what one stream may send before others get their turn. With this channel's head and the
  * longest of a WebSocket's it fills a TLS record (16 KiB), so that a receiver need not put frames together from two.
@@ -24,8 +30,12 @@ export interface ChannelOptions {
   /** Bytes given to `send` that have not left yet; stream data waits while there are {@link highWaterBytes} of them. */
   readonly bufferedBytes: () => number;
   readonly highWaterBytes?: number;
-  /** Streams open at a time; each holds at most one window of unread bytes. */
+  /** Streams with a whole window open at a time; each holds at most that of unread bytes. Default 256. */
   readonly maxStreams?: number;
+  /** Streams that start with a {@link relayWindow}. Default 512: 16 MiB at most. */
+  readonly maxRelays?: number;
+  /** What windows may grow by in all. Default 8 MiB. */
+  readonly growthBytes?: number;
 }
 
 /**
@@ -33,8 +43,8 @@ export interface ChannelOptions {
  * while little of it is queued there, so that a control message never waits behind a full stream.
  *
  * ```
- * data   1 id bytes…        at most as many as the credit left: 256 KiB at first
- * credit 2 id count(u32)    the reader consumed that many
+ * data   1 id bytes…        at most as many as the credit left: 256 KiB at first, 32 KiB of a relayed connection
+ * credit 2 id count(u32)    the reader consumed that many, or lets the window grow
  * end    3 id               no more data from this side; the other may go on
  * reset  4 id code(u16) text   the stream is over, both ways
  * ```
@@ -49,6 +59,10 @@ export class Channel {
   #nextId: number;
   /** Highest id opened by the other side. */
   #highest = -1;
+  /** Open streams that started with less than a whole window. */
+  #relays = 0;
+  /** Bytes by which windows have grown. */
+  #growth = 0;
   #pumping = false;
   #closed: string | undefined;
 
@@ -66,20 +80,31 @@ export class Channel {
    * Opens a stream of this side. The other side must be told its id by a control message, sent before any of its data.
    * @throws StreamReset when the channel is closed or full
    */
-  open(): ByteStream {
+  open(window: Window = wholeWindow): ByteStream {
     const id = this.#nextId;
+    const stream = this.#add(id, window);
     this.#nextId += 2;
-    return this.#add(id);
+    return stream;
   }
 
   /**
    * Takes up a stream that the other side has opened.
-   * @throws ProtocolError for an id that is not the other side's next
+   * @throws ProtocolError for an id that is not the other side's next, StreamReset when the channel is closed or full
    */
-  accept(id: number): ByteStream {
+  accept(id: number, window: Window = wholeWindow): ByteStream {
+    this.#opened(id);
+    return this.#add(id, window);
+  }
+
+  /** Resets a stream that the other side has opened, instead of accepting it. @throws ProtocolError */
+  refuse(id: number, why: StreamReset): void {
+    if (id > this.#highest) this.#opened(id);
+    this.#options.send(resetFrame(id, why.code, why.message));
+  }
+
+  #opened(id: number): void {
     if (id % 2 === this.#nextId % 2 || id <= this.#highest || id > 0xffff_ffff) throw new ProtocolError(`stream ${id} is not the other side's to open`);
     this.#highest = id;
-    return this.#add(id);
   }
 
   /** Takes a frame whose first byte is not that of a control message. @throws ProtocolError */
@@ -113,21 +138,37 @@ export class Channel {
     return id % 2 === this.#nextId % 2 ? id < this.#nextId : id <= this.#highest;
   }
 
-  #add(id: number): ByteStream {
+  #add(id: number, window: Window): ByteStream {
     if (this.#closed !== undefined) throw new StreamReset(503, this.#closed);
-    if (this.#streams.size >= (this.#options.maxStreams ?? 256)) throw new StreamReset(429, `too many streams are open (${this.#streams.size})`);
-    const stream = new ByteStream(id, streamWindow, this.#port(id));
+    const { maxStreams = 256, maxRelays = 512 } = this.#options;
+    const relay = window.initial < streamWindow;
+    const alike = relay ? this.#relays : this.#streams.size - this.#relays;
+    if (alike >= (relay ? maxRelays : maxStreams)) throw new StreamReset(429, `too many streams are open (${alike})`);
+    const stream = new ByteStream(id, window, this.#port(id, relay));
+    if (relay) this.#relays++;
     this.#streams.set(id, stream);
     return stream;
   }
 
-  #port(id: number): StreamPort {
-    const { send } = this.#options;
+  #port(id: number, relay: boolean): StreamPort {
+    const { send, growthBytes = 8 * 1024 * 1024 } = this.#options;
+    let grown = 0;
     return {
+      widen: (by) => {
+        const more = Math.min(by, growthBytes - this.#growth);
+        grown += more;
+        this.#growth += more;
+        return more;
+      },
       ready: (stream) => { this.#waiting.add(stream); this.#pump(); },
       credit: (bytes) => send(frameOf(frameType.credit, id, u32(bytes))),
-      reset: (code, text) => send(frameOf(frameType.reset, id, Buffer.concat([u16(code), Buffer.from(text, 'utf8').subarray(0, 4096)]))),
-      closed: (stream) => { this.#waiting.delete(stream); this.#streams.delete(id); },
+      reset: (code, text) => send(resetFrame(id, code, text)),
+      closed: (stream) => {
+        this.#waiting.delete(stream);
+        if (!this.#streams.delete(id)) return;
+        if (relay) this.#relays--;
+        this.#growth -= grown;
+      },
     };
   }
 
@@ -169,6 +210,9 @@ function frameOf(type: number, id: number, payload: Uint8Array, buffer?: Buffer)
   frame.set(payload, headerBytes);
   return frame;
 }
+
+const resetFrame = (id: number, code: number, text: string): Uint8Array =>
+  frameOf(frameType.reset, id, Buffer.concat([u16(code), Buffer.from(text, 'utf8').subarray(0, 4096)]));
 
 function u32(value: number): Buffer {
   const bytes = Buffer.allocUnsafe(4);

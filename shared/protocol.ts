@@ -3,6 +3,8 @@ import { Packr } from 'msgpackr';
 import * as v from 'valibot';
 import type { ConfigMap } from './kinds/configmap.ts';
 import type { Node } from './kinds/node.ts';
+import type { PersistentVolume } from './kinds/persistentvolume.ts';
+import type { PersistentVolumeClaim } from './kinds/persistentvolumeclaim.ts';
 import type { Pod } from './kinds/pod.ts';
 import type { Secret } from './kinds/secret.ts';
 
@@ -57,6 +59,8 @@ export const Item = v.variant('type', [
     ports: v.array(EndpointPortEntry),
     endpoints: v.array(EndpointEntry),
   }),
+  // A claim of a pod of this node, with the volume that it is bound to.
+  v.object({ type: v.literal('claim'), revision: count, object: document<PersistentVolumeClaim>(), volume: v.exactOptional(document<PersistentVolume>()) }),
 ]);
 export type Item = v.InferOutput<typeof Item>;
 export type ItemOf<K extends Item['type']> = Extract<Item, { type: K }>;
@@ -66,7 +70,7 @@ export type EndpointsItem = ItemOf<'endpoints'>;
 /** `pod/default/web-1`: the identity of an item in state files and deltas. */
 export function itemKey(item: Item): string {
   switch (item.type) {
-    case 'pod': case 'configMap': case 'secret': return `${item.type}/${item.object.metadata.namespace ?? ''}/${item.object.metadata.name ?? ''}`;
+    case 'pod': case 'configMap': case 'secret': case 'claim': return `${item.type}/${item.object.metadata.namespace ?? ''}/${item.object.metadata.name ?? ''}`;
     case 'service': case 'endpoints': return `${item.type}/${item.namespace}/${item.name}`;
   }
 }
@@ -111,6 +115,8 @@ export const StreamRequest = v.variant('type', [
   }),
   // One TCP connection to a port of the pod: the bytes are its bytes.
   v.object({ type: v.literal('portForward'), namespace: text, pod: text, uid: text, port: count }),
+  // The same for another node's service proxy: one byte (0) from the agent once it is connected, then the bytes. Its window is channel.ts's relayWindow.
+  v.object({ type: v.literal('relay'), namespace: text, pod: text, uid: text, port: count }),
 ]);
 export type StreamRequest = v.InferOutput<typeof StreamRequest>;
 
@@ -151,6 +157,8 @@ export const messages = {
   hello: message('agent', v.object({ protocol: count, agentVersion: text, node: text, bootId: text, epoch: text, revision: count, items: v.exactOptional(count),
     /** Docker's name of the architecture of an agent that takes `upgrade`. */
     upgrades: v.exactOptional(text),
+    /** Whether the agent takes streams of type `relay`. */
+    relays: v.exactOptional(v.boolean()),
   })),
   /** The answer; `leaseMs` is how long the master waits for a sign of life, `heartbeatMs` how often one is due. */
   welcome: message('master', v.object({
@@ -158,6 +166,10 @@ export const messages = {
     serviceCIDR: text, clusterDomain: text, clusterDNS: text, podCIDR: text,
     /** Whether the master answers `renew`. */
     renews: v.exactOptional(v.boolean()),
+    /** Whether the master answers `token`. */
+    tokens: v.exactOptional(v.boolean()),
+    /** All pods' addresses; with it, the master answers `relay` and `peersWanted`. */
+    clusterCIDR: v.exactOptional(text),
   })),
   /**
    * Takes the agent from revision `from` to `revision`. `from` 0 replaces everything it holds. Large ones come in parts:
@@ -212,6 +224,21 @@ export const messages = {
     bytes: count,
   })),
   upgradeSeen: message('master', v.object({ sha256: text })),
+  /** Asks for a token of the service account of a pod of this node, as one of the pod's volumes wants it; `audience` `''` is the API. */
+  token: message('agent', v.object({ id: count, namespace: text, pod: text, uid: text, audience: text, seconds: count })),
+  /** Its answer; what it says of its own end may lie after `seconds`. */
+  podToken: message('master', v.object({ id: count, token: v.pipe(v.string(), v.maxLength(16_384)) })),
+  /** The other answer. */
+  noPodToken: message('master', v.object({ id: count, reason: text })),
+  /**
+   * Opens byte stream `id` (odd numbers are the agent's) to an endpoint, `address:port` over TCP, of an EndpointSlice whose pod
+   * is on another node. The stream's first byte is 0, once that node is connected to the pod; a reset says why it is not.
+   */
+  relay: message('agent', v.object({ id: count, namespace: text, slice: text, address: text, port: count })),
+  /** Asks for the nodes in networks (`10.0.0.0/24`) that this node is on, from now on. `held`: `peersDigest` of those that it knows. */
+  peersWanted: message('agent', v.object({ networks: v.pipe(v.array(text), v.maxLength(16)), held: text })),
+  /** Its answer, and later changes: whether these are all that there are, nodes new or changed, names of nodes gone. See peers.ts. */
+  peers: message('master', v.tuple([v.boolean(), v.array(v.tuple([text, text, text])), v.array(text)])),
 } as const satisfies Record<string, MessageSpec>;
 
 export type MessageName = keyof typeof messages;

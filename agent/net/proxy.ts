@@ -6,7 +6,7 @@ import { ListenerSlot } from './listener-slot.ts';
 import type { OpenListener } from './listener-slot.ts';
 import { listenerKey } from './routes.ts';
 import type { Listener } from './routes.ts';
-import { isExhaustion, TcpForwarder } from './tcp-forwarder.ts';
+import { isExhaustion, TcpForwarder, type Relays } from './tcp-forwarder.ts';
 import type { TcpEngine } from './tcp.ts';
 import { UdpListener } from './udp.ts';
 
@@ -27,6 +27,8 @@ export interface ProxyOptions {
   readonly connectTimeoutMs?: number;
   /** Backends to try for one connection; 4 by default. */
   readonly maxAttempts?: number;
+  /** Ways to pods of other nodes through the master. */
+  readonly relays?: Relays;
   /** 30 s by default; see `UdpOptions`. */
   readonly newFlowIdleMs?: number;
   /** 120 s by default. */
@@ -48,6 +50,8 @@ export interface ProxyStats {
   readonly refused: number;
   readonly failedConnects: number;
   readonly shed: number;
+  /** Went through the master. */
+  readonly relayed: number;
 }
 
 export interface Proxy {
@@ -97,7 +101,7 @@ class ServiceProxy implements Proxy {
     this.#descriptors = new Descriptors(options.maxDescriptors ?? proxyDescriptors());
     this.#forwarder = new TcpForwarder({
       engine: options.tcp, clock: options.clock, descriptors: this.#descriptors,
-      connectTimeoutMs: options.connectTimeoutMs ?? 3_000, maxAttempts: options.maxAttempts ?? 4,
+      connectTimeoutMs: options.connectTimeoutMs ?? 3_000, maxAttempts: options.maxAttempts ?? 4, relays: options.relays,
     });
   }
 
@@ -141,12 +145,12 @@ class ServiceProxy implements Proxy {
     const count = (state: string): number => states.filter((one) => one === state).length;
     let udpFlows = 0;
     for (const listener of this.#udp) udpFlows += listener.flows;
-    const { accepted, refused, failedConnects, shed } = this.#forwarder.counts;
+    const { accepted, refused, failedConnects, shed, relayed } = this.#forwarder.counts;
     return {
       listeners: { open: count('open'), opening: count('opening'), failing: count('waiting'), empty: count('empty') },
       dialing: this.#forwarder.dials.size, established: this.#forwarder.established,
       udpFlows, descriptors: this.#descriptors.used,
-      accepted, refused, failedConnects, shed: shed + this.#udpShed,
+      accepted, refused, failedConnects, shed: shed + this.#udpShed, relayed,
     };
   }
 

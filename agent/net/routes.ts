@@ -6,6 +6,8 @@ export interface Backend {
   readonly port: number;
   /** Node of the endpoint, where it is known. */
   readonly nodeName?: string;
+  /** `namespace/name` of the EndpointSlice that a pod's endpoint is of: what it can be asked of the master by. */
+  readonly slice?: string;
 }
 
 /** One socket that the proxy must hold open, and where what arrives there goes. */
@@ -121,6 +123,7 @@ function candidatesOf(port: ProxiedPort, slices: readonly EndpointsItem[]): Cand
         found.push({
           address, port: target.port, ready: endpoint.ready, leaving: endpoint.serving && endpoint.terminating,
           ...(endpoint.nodeName === undefined ? {} : { nodeName: endpoint.nodeName }),
+          ...(endpoint.nodeName === undefined || endpoint.pod === undefined ? {} : { slice: `${slice.namespace}/${slice.name}` }),
         });
       }
     }
@@ -150,11 +153,11 @@ function sameFamily(candidates: readonly Candidate[], address: string): readonly
 
 function distinct(candidates: readonly Candidate[]): Backend[] {
   const byKey = new Map<string, Backend>();
-  for (const { address, port, nodeName } of candidates) {
+  for (const { address, port, nodeName, slice } of candidates) {
     const key = `${address}:${port}`;
     const known = byKey.get(key);
     if (known && (known.nodeName !== undefined && (nodeName === undefined || known.nodeName <= nodeName))) continue;
-    byKey.set(key, nodeName === undefined ? { address, port } : { address, port, nodeName });
+    byKey.set(key, { address, port, ...(nodeName === undefined ? {} : { nodeName }), ...(slice === undefined ? {} : { slice }) });
   }
   return [...byKey.values()].sort((a, b) => compare(a.address, b.address) || a.port - b.port);
 }

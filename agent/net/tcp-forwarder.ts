@@ -2,6 +2,8 @@ import type { Clock } from '../../shared/clock.ts';
 import type { Balancer } from './balancer.ts';
 import { Deadlines } from './deadlines.ts';
 import type { Descriptors } from './descriptors.ts';
+import type { Reach } from './reach.ts';
+import { RelayedConnection, type OpenRelay } from './relay.ts';
 import type { Backend } from './routes.ts';
 import type { TcpConnection, TcpEngine, TcpForwarding } from './tcp.ts';
 
@@ -13,6 +15,17 @@ export interface TcpForwarderOptions {
   readonly connectTimeoutMs: number;
   /** Backends to try for one connection. */
   readonly maxAttempts: number;
+  /** Ways through the master to pods of other nodes; without them, all is dialled straight. */
+  readonly relays?: Relays | undefined;
+}
+
+export interface Relays {
+  readonly reach: Reach;
+  /** Whether there is a master to ask. */
+  readonly linked: () => boolean;
+  readonly open: OpenRelay;
+  /** How long a straight way may take before the master is asked besides. Default 300 ms. */
+  readonly headStartMs?: number;
 }
 
 /** What a listener's connections need to know. */
@@ -23,18 +36,20 @@ export interface TcpTarget {
 }
 
 /** Running totals since the start. */
-export interface TcpCounts { accepted: number; refused: number; failedConnects: number; shed: number }
+export interface TcpCounts { accepted: number; refused: number; failedConnects: number; shed: number; relayed: number }
 
 /** Takes accepted connections to a backend of their listener and keeps them until they end. */
 export class TcpForwarder {
-  readonly counts: TcpCounts = { accepted: 0, refused: 0, failedConnects: 0, shed: 0 };
+  readonly counts: TcpCounts = { accepted: 0, refused: 0, failedConnects: 0, shed: 0, relayed: 0 };
   readonly options: TcpForwarderOptions;
   readonly dials: Deadlines<Dial>;
+  readonly headStarts: Deadlines<Dial>;
   readonly #established = new Set<TcpForwarding>();
 
   constructor(options: TcpForwarderOptions) {
     this.options = options;
     this.dials = new Deadlines(options.clock, options.connectTimeoutMs, (dial) => dial.timedOut());
+    this.headStarts = new Deadlines(options.clock, options.relays?.headStartMs ?? 300, (dial) => dial.askMaster());
   }
 
   get established(): number {
@@ -53,6 +68,11 @@ export class TcpForwarder {
     this.#established.add(this.options.engine.forward(client, upstream, this.#ended));
   }
 
+  keepRelayed(client: TcpConnection, relayed: RelayedConnection): void {
+    this.counts.relayed++;
+    this.#established.add(relayed.forward(client, this.#ended));
+  }
+
   readonly #ended = (forwarding: TcpForwarding): void => {
     this.#established.delete(forwarding);
     this.options.descriptors.give(2);
@@ -65,13 +85,19 @@ export class TcpForwarder {
   }
 }
 
-/** One client's way to a backend: tries another one when a connection fails or takes too long. */
+/**
+ * One client's way to a backend: straight, through the master, or whichever is there first; tries another backend when
+ * all ways fail or take too long.
+ */
 class Dial {
   readonly #forwarder: TcpForwarder;
   readonly #client: TcpConnection;
   readonly #target: TcpTarget;
   readonly #address: string;
-  #upstream: TcpConnection | undefined;
+  #direct: TcpConnection | undefined;
+  #relayed: RelayedConnection | undefined;
+  /** The master has been asked for this backend, or cannot be. */
+  #asked = false;
   #tried: Backend[] | undefined;
   #backend: Backend | undefined;
 
@@ -83,39 +109,82 @@ class Dial {
   }
 
   next(): void {
-    const { options, dials } = this.#forwarder;
+    const { options, dials, headStarts } = this.#forwarder;
     const enough = this.#tried !== undefined && this.#tried.length >= options.maxAttempts;
     const backend = enough ? undefined : this.#target.balancer.pick(this.#address, this.#tried);
     if (!backend) return this.giveUp();
     this.#backend = backend;
-    this.#upstream = options.engine.connect(backend.address, backend.port, (error) => this.#done(error));
+    const way = options.relays?.reach.way(backend, options.relays.linked()) ?? 'direct';
+    this.#asked = way === 'direct';
     dials.add(this);
+    if (way === 'relay') return this.askMaster();
+    if (way === 'race') headStarts.add(this);
+    this.#direct = options.engine.connect(backend.address, backend.port, (error) => this.#directDone(error));
+  }
+
+  /** The straight way is closed, or takes longer than its head start. */
+  askMaster(): void {
+    const { relays } = this.#forwarder.options;
+    this.#forwarder.headStarts.delete(this);
+    if (this.#asked || !relays) return;
+    this.#asked = true;
+    try {
+      this.#relayed = new RelayedConnection(relays.open, this.#backend!, (error) => this.#relayDone(error));
+    } catch {
+      if (!this.#direct) queueMicrotask(() => { if (!this.#direct && !this.#relayed) this.#failed(); });
+    }
   }
 
   timedOut(): void {
-    this.#upstream?.reset();
     this.#failed();
   }
 
   giveUp(): void {
-    this.#forwarder.dials.delete(this);
+    this.#clear();
     this.#forwarder.counts.refused++;
     this.#forwarder.options.descriptors.give(2);
-    this.#upstream?.reset();
     this.#client.reset();
   }
 
-  #done(error?: NodeJS.ErrnoException): void {
+  #directDone(error?: NodeJS.ErrnoException): void {
+    const direct = this.#direct!;
+    this.#direct = undefined;
+    if (!error) {
+      this.#clear();
+      this.#forwarder.options.relays?.reach.connected(this.#backend!, 'direct');
+      return this.#forwarder.keep(this.#client, direct);
+    }
+    direct.reset();
+    if (isExhaustion(error)) {
+      this.#forwarder.counts.shed++;
+      this.giveUp();
+      return this.#target.shed();
+    }
+    this.askMaster();
+    if (!this.#relayed) this.#failed();
+  }
+
+  #relayDone(error?: Error): void {
+    const relayed = this.#relayed!;
+    this.#relayed = undefined;
+    if (error) return this.#direct ? undefined : this.#failed();
+    this.#clear();
+    this.#forwarder.options.relays!.reach.connected(this.#backend!, 'relay');
+    this.#forwarder.keepRelayed(this.#client, relayed);
+  }
+
+  /** What is still under way is of no use any more. */
+  #clear(): void {
     this.#forwarder.dials.delete(this);
-    if (!error) return this.#forwarder.keep(this.#client, this.#upstream!);
-    this.#upstream!.reset();
-    if (!isExhaustion(error)) return this.#failed();
-    this.#forwarder.counts.shed++;
-    this.giveUp();
-    this.#target.shed();
+    this.#forwarder.headStarts.delete(this);
+    this.#direct?.reset();
+    this.#relayed?.reset();
+    this.#direct = this.#relayed = undefined;
+    this.#asked = true;
   }
 
   #failed(): void {
+    this.#clear();
     this.#forwarder.counts.failedConnects++;
     this.#target.balancer.failed(this.#backend!);
     (this.#tried ??= []).push(this.#backend!);

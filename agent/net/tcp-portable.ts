@@ -76,6 +76,11 @@ class PortableConnection implements TcpConnection {
     if (socket) resetSocket(socket);
   }
 
+  toSocket(): { readonly socket: Socket; readonly onread: boolean } | undefined {
+    const socket = this.release();
+    return socket && { socket, onread: false };
+  }
+
   release(): Socket | undefined {
     const socket = this.socket;
     this.socket = undefined;

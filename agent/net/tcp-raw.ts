@@ -1,3 +1,4 @@
+import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 import type { Clock } from '../../shared/clock.ts';
 import { BufferPool } from './buffer-pool.ts';
@@ -51,6 +52,11 @@ class RawConnection implements TcpConnection {
   reset(): void {
     const handle = this.release();
     if (handle) closeHandle(handle, this.connected);
+  }
+
+  toSocket(onread: OnReadOpts): { readonly socket: Socket; readonly onread: boolean } | undefined {
+    const handle = this.release();
+    return handle && { socket: new Socket({ handle, onread, allowHalfOpen: true, readable: true, writable: true, pauseOnCreate: true } as SocketConstructorOpts), onread: true };
   }
 
   release(): TcpHandle | undefined {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { connect, createServer } from 'node:net';
-import type { AddressInfo, Server, Socket } from 'node:net';
+import type { AddressInfo, OnReadOpts, Server, Socket } from 'node:net';
 import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import { createPortableEngine } from './tcp-portable.ts';
@@ -12,6 +12,11 @@ export interface TcpConnection {
   remoteAddress(): string;
   /** Ends it at once; the peer sees a reset. Does nothing once it is part of a forwarding, or closed. */
   reset(): void;
+  /**
+   * Takes an accepted connection out of the engine, for one whose other end is no socket: paused, half-open allowed. It
+   * reads into `onread`'s buffer where the engine can (`onread` is then true). Undefined when it is closed already.
+   */
+  toSocket(onread: OnReadOpts): { readonly socket: Socket; readonly onread: boolean } | undefined;
 }
 
 /** Two ends whose bytes flow into each other. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { label } from '../runtime/labels.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { holderOf } from '../state/lock.ts';
-import { unmountAll } from '../volumes/host.ts';
+import { unmountAll } from '../volumes/mount-table.ts';
 import { heldOnDisk } from './disk-status.ts';
 import { StepError } from './steps.ts';
 

@@ -32,16 +32,27 @@ const versionPlugin = (wanted) => ({
   })),
 });
 
+/** What `wherry:pages` is in the program: the addon's bytes, or none. */
+const addonPlugin = (addon) => ({
+  name: 'addon',
+  setup: ({ onResolve, onLoad }) => {
+    onResolve({ filter: /^wherry:pages$/ }, ({ path }) => ({ path, namespace: 'addon' }));
+    onLoad({ filter: /.*/, namespace: 'addon' }, () => ({ loader: 'binary', contents: addon ?? new Uint8Array() }));
+  },
+});
+
 /**
  * The agent as one CommonJS file, which is what a single executable takes.
  * Names stay, so that stacks in bug reports can be read.
- * @returns {Promise<Uint8Array>}
+ * @param {Uint8Array} [addon] memory/pages.c, compiled
+ * @returns {Promise<{ code: Uint8Array, inputs: string[] }>} inputs: the files of which something is in it, below the project's root
  */
-export async function bundle() {
+export async function bundle(addon) {
   const result = await build({
     entryPoints: [here('entry.mjs')], absWorkingDir: here('../..'), bundle: true, write: false, platform: 'node', format: 'cjs', target: 'node20',
-    minifyWhitespace: true, minifySyntax: true, legalComments: 'none', charset: 'ascii', alias, logLevel: 'warning',
-    plugins: process.env.WHERRY_VERSION ? [versionPlugin(process.env.WHERRY_VERSION)] : [],
+    minifyWhitespace: true, minifySyntax: true, legalComments: 'none', charset: 'ascii', alias, logLevel: 'warning', metafile: true,
+    plugins: [addonPlugin(addon), ...(process.env.WHERRY_VERSION ? [versionPlugin(process.env.WHERRY_VERSION)] : [])],
   });
-  return result.outputFiles[0].contents;
+  const [output] = Object.values(result.metafile.outputs);
+  return { code: result.outputFiles[0].contents, inputs: Object.entries(output.inputs).filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([path]) => path) };
 }

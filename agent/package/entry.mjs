@@ -1,2 +1,3 @@
 import './v8.mjs';
+import './memory/drop.mjs';
 import '../main.ts';

@@ -9,8 +9,12 @@ import { dirname, join } from 'node:path';
  */
 const known = {
   '20.20.2-x64': '6295488653f0d93b0a157841746fef7e72cc4328cfb60c4bbe0ca2668a836ffd',
+  '20.20.2-arm64': '05a69ccdcb795f2a8b86c145e71a6a37cce84fccef5aaf25a8fe38bc9423e732',
   '22.23.3-x64': 'fde6a4bf8d0562f7751d1a2d6cb9b417c4cfe107bbcb0aa3e9a24e125e348f48',
 };
+
+/** SHA-256 that a Node binary must have; undefined for one that is not known. */
+export const sumOf = (version, arch) => known[`${version}-${arch}`];
 
 /**
  * A Node binary from npm, fetched once into `cache`.
@@ -26,12 +30,16 @@ export function fetchNode(version, arch, cache) {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{ "private": true }\n');
-  execFileSync('npm', ['install', '--prefix', folder, '--os', 'linux', '--cpu', arch, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel', 'error', `${name}@${version}`], { stdio: 'inherit' });
+  // --force: for another machine than this one.
+  execFileSync('npm', ['install', '--prefix', folder, '--force', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel', 'error', `${name}@${version}`], { stdio: ['ignore', 'ignore', 'inherit'] });
   const sum = createHash('sha256').update(readFileSync(path)).digest('hex');
-  if (sum !== known[`${version}-${arch}`]) throw new Error(`${name}@${version}: bin/node has SHA-256 ${sum}, not ${known[`${version}-${arch}`]}`);
+  if (sum !== sumOf(version, arch)) throw new Error(`${name}@${version}: bin/node has SHA-256 ${sum}, not ${sumOf(version, arch)}`);
   writeFileSync(join(folder, 'checked'), sum);
   return path;
 }
+
+/** Folder of node_api.h, in the package that a binary of {@link fetchNode} is in. */
+export const headersOf = (path) => join(dirname(path), '..', 'include', 'node');
 
 /**
  * Puts a base binary, without its symbols, where pkg looks for what it would download: `HOME/.pkg-cache/sea`. Symbols
@@ -47,17 +55,20 @@ export function layBase({ version, arch, home, cache }) {
   const draft = `${path}.draft`;
   copyFileSync(fetchNode(version, arch, cache), draft);
   chmodSync(draft, 0o755);
-  strip(draft);
+  strip(draft, arch);
   renameSync(draft, path);
   // Archive and marks: without them pkg would download and unpack. Nothing reads what is in them.
   for (const file of [`${folder}.tar.gz`, `${folder}.tar.gz.ok`, `${path}.ok`]) writeFileSync(file, '');
   return path;
 }
 
-/** Saves about 10 MB on disk, none in memory; a host without binutils, or with those of another architecture, goes without. */
-function strip(path) {
+/** Debian's names of the tool for each architecture, as Node names that. */
+const strippers = { x64: 'x86_64-linux-gnu-strip', arm64: 'aarch64-linux-gnu-strip' };
+
+/** Saves about 10 MB on disk, none in memory; a machine without binutils for the architecture goes without. */
+function strip(path, arch) {
   try {
-    execFileSync('strip', ['--strip-unneeded', path], { stdio: 'pipe' });
+    execFileSync(arch === process.arch ? 'strip' : strippers[arch] ?? 'strip', ['--strip-unneeded', path], { stdio: 'pipe' });
   } catch (error) {
     process.stderr.write(`package: symbols stay in the binary: ${String(error.message).trim().split('\n').at(-1)}\n`);
   }

@@ -4,7 +4,7 @@ import { involvedPod } from './events.ts';
 import { ImageError, pullPolicy, type Obtained } from './images.ts';
 import type { Step } from './plan.ts';
 import type { PodState } from './pod-state.ts';
-import { authFor } from './pull-secrets.ts';
+import { authsFor } from './pull-secrets.ts';
 import { firstBackoffMs, maxBackoffMs } from './restart.ts';
 import { slots } from './view.ts';
 
@@ -27,8 +27,11 @@ async function obtain(state: PodState, container: Container, signal: AbortSignal
   const event = eventOf(state, container);
   try {
     const references = context.references(pod.metadata.namespace ?? '');
-    const secrets = (pod.spec.imagePullSecrets ?? []).map((ref) => references.secret(ref.name ?? '')).filter((s): s is Secret => s !== undefined);
-    const obtained = await context.images.obtain(name, pullPolicy(name, container.imagePullPolicy), authFor(name, secrets), () => event('Normal', 'Pulling', `Pulling image "${name}"`), signal);
+    const named = (pod.spec.imagePullSecrets ?? []).map(({ name: secret = '' }) => ({ secret, object: references.secret(secret) }));
+    const missing = named.filter(({ object }) => !object).map(({ secret }) => secret);
+    if (missing.length > 0) event('Warning', 'FailedToRetrieveImagePullSecret', `Unable to retrieve some image pull secrets (${missing.join(', ')}); attempting to pull the image may not succeed.`);
+    const secrets = named.map(({ object }) => object).filter((object): object is Secret => object !== undefined);
+    const obtained = await context.images.obtain(name, pullPolicy(name, container.imagePullPolicy), authsFor(name, secrets), () => event('Normal', 'Pulling', `Pulling image "${name}"`), signal);
     state.images.set(container.name, obtained.image);
     state.succeeded(container.name);
     tell(event, name, obtained);

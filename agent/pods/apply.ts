@@ -1,18 +1,23 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Container } from '../../shared/kinds/container.ts';
 import { containerOptions, effectiveSecurity, sandboxOptions } from '../runtime/docker-spec.ts';
 import { containerName, sandboxName } from '../runtime/labels.ts';
 import { RuntimeError, type ContainerDetails, type CreateOptions, type ImageDetails } from '../runtime/runtime.ts';
-import { VolumeError } from '../volumes/index.ts';
+import { VolumeError } from '../volumes/volume-error.ts';
 import { ensureImage } from './apply-image.ts';
+import { start } from './apply-start.ts';
 import { stop } from './apply-stop.ts';
 import { EnvError, environment, expand } from './env.ts';
 import { involvedPod } from './events.ts';
+import { kernelName } from './hosts-file.ts';
+import { networkMounts, writeNetworkFiles } from './network-files.ts';
 import { forget, observe } from './observe.ts';
 import type { Step } from './plan.ts';
 import type { PodState } from './pod-state.ts';
-import { check } from './probes.ts';
+import { runHook } from './check.ts';
 import { podName } from './status.ts';
-import { sandboxOf, slots, viewOf } from './view.ts';
+import { currentOf, sandboxOf, slots, viewOf } from './view.ts';
 
 type Handlers = { readonly [T in Step['type']]: (state: PodState, step: Extract<Step, { type: T }>, signal: AbortSignal) => Promise<void> };
 
@@ -39,12 +44,15 @@ async function applyOne<T extends Step['type']>(state: PodState, step: Extract<S
 
 const nameOf = (step: Step): string => ('container' in step ? step.container : sandboxName);
 
+/** What a failure holds back: the making of a name, or the end of one container. */
+const heldBy = (step: Step): string => (step.type === 'stop' || step.type === 'kill' || step.type === 'remove' ? step.id : nameOf(step));
+
 /** Holds the step's name back; a failure that the pod's owner can do something about becomes a reason and an event. */
 function failed(state: PodState, step: Step, error: Error): void {
   const { context, pod } = state;
   const name = nameOf(step);
   context.log.warn('step failed', { pod: `${pod.metadata.namespace}/${pod.metadata.name}`, step: step.type, container: name, error });
-  if (error instanceof RuntimeError && error.fault === 'unreachable') return state.hold(name, undefined, 1000);
+  if (error instanceof RuntimeError && error.fault === 'unreachable') return state.hold(heldBy(step), undefined, 1000);
   const event = (reason: string, message: string, container?: string): void => context.events.event(involvedPod(pod, container), 'Warning', reason, message);
   switch (step.type) {
     case 'prepareVolumes': event('FailedMount', error.message); break;
@@ -60,7 +68,7 @@ function failed(state: PodState, step: Step, error: Error): void {
       return state.hold(name, { reason: 'RunContainerError', message: error.message });
     case 'ensureImage': case 'stop': case 'kill': case 'remove': case 'releaseVolumes': break;
   }
-  state.hold(name, undefined);
+  state.hold(heldBy(step), undefined);
 }
 
 async function prepareVolumes(state: PodState): Promise<void> {
@@ -79,7 +87,8 @@ const identity = ({ pod, uid }: PodState): { name: string; namespace: string; ui
 
 async function createSandbox(state: PodState, step: { readonly attempt: number }): Promise<void> {
   const { context, pod } = state;
-  const options = sandboxOptions({ pod, owner: context.owner, image: context.pauseImage, attempt: step.attempt, dns: context.dns(pod), oomFloor: context.oomFloor() });
+  const network = pod.spec.hostNetwork ? 'host' : await context.bridge();
+  const options = sandboxOptions({ pod, network, owner: context.owner, image: context.pauseImage, attempt: step.attempt, hostname: kernelName(pod, context.naming.cluster().domain), oomFloor: context.oomFloor() });
   const create = (): Promise<string> => create1(state, sandboxName, step.attempt, options);
   try {
     await create();
@@ -113,43 +122,15 @@ async function create1(state: PodState, container: string, attempt: number, opti
 
 async function remove(state: PodState, id: string): Promise<void> {
   const { runtime } = state.context;
-  await (state.views.get(id)?.state === 'created' ? runtime.discard(id) : runtime.remove(id));
-  forget(state, id);
-}
-
-/** How often a start may fail before what cannot be started is thrown away, for another in its place. */
-const maxFailedStarts = 2;
-
-/**
- * Starts a container. One that was being started when its engine died is a wreck: the engine holds that it never ran and
- * that it runs already, and will never start it. So what stays unstarted twice is removed, and made anew by the next plan.
- */
-async function startOrDiscard(state: PodState, id: string): Promise<void> {
-  try {
-    await state.context.runtime.start(id);
-    state.failedStarts.delete(id);
-  } catch (error) {
-    if (error instanceof RuntimeError && error.fault === 'unreachable') throw error;
-    const failures = (state.failedStarts.get(id) ?? 0) + 1;
-    state.failedStarts.set(id, failures);
-    // Docker keeps the reason with the container, from where it becomes its end.
-    await observe(state, id);
-    if (failures >= maxFailedStarts && state.views.get(id)?.state !== 'running') await discard(state, id, error as Error);
-    throw error;
-  }
-}
-
-async function discard(state: PodState, id: string, error: Error): Promise<void> {
   const view = state.views.get(id);
-  // One that the engine could not start for a reason of its own has ended, and is restarted by its policy.
-  if (!view || (view.state === 'exited' && view.name !== sandboxName)) return;
-  state.context.log.warn('removing a container that its engine cannot start', { pod: podName(state.pod), container: view.name, id, error });
-  await state.context.runtime.discard(id);
+  // By the engine it never ran; it may be wrong about that.
+  if (view?.state === 'created' || view?.cannotRun) await runtime.endStrays(id);
+  await runtime.remove(id);
   forget(state, id);
 }
 
 async function startSandbox(state: PodState, step: { readonly id: string }): Promise<void> {
-  await startOrDiscard(state, step.id);
+  await start(state, sandboxName, step.id);
   await observe(state, step.id);
   state.succeeded(sandboxName);
 }
@@ -163,19 +144,49 @@ async function createContainer(state: PodState, step: Extract<Step, { type: 'cre
   const node = context.node();
   const podIPs = pod.spec.hostNetwork ? node.ips : sandboxOf([...state.views.values()])?.ips ?? [];
   const env = environment({ pod, container, podIPs, node, references: context.references(pod.metadata.namespace ?? ''), services: context.services() });
+  const targetId = targetOf(state, step.container);
   const lookup = (name: string): string | undefined => env.get(name);
+  const seccomp = await seccompProfile(state, container);
   const messageFile = await context.volumes.messageFile(pod, container.name, step.attempt);
   await create1(state, container.name, step.attempt, containerOptions({
     pod, container, owner: context.owner, attempt: step.attempt, backoffMs: step.backoffMs, sandboxId: step.sandboxId,
-    sandboxStartMs: startOf(state, step.sandboxId),
-    image: image.id, imageUser: image.user, nodeMemoryBytes: node.memoryBytes, messageFile, oomFloor: context.oomFloor(),
+    sandboxStartMs: startOf(state, step.sandboxId), targetId, seccomp,
+    image: image.id, imageUser: image.user, imageDigest: digestOf(image, container.image ?? ''), nodeMemoryBytes: node.memoryBytes, messageFile, oomFloor: context.oomFloor(),
     env: [...env].map(([name, value]) => `${name}=${value}`),
     command: container.command?.map((text) => expand(text, lookup)), args: container.args?.map((text) => expand(text, lookup)),
-    mounts: await context.volumes.mounts(pod, container.volumeMounts ?? [], (text) => expand(text, lookup)),
+    mounts: [...await networkMounts(state, container), ...await context.volumes.mounts(pod, container, lookup)],
   }));
   // The next container of this name asks for its image again, as its policy may be Always.
   state.images.delete(container.name);
   context.events.event(involvedPod(pod, container.name), 'Normal', 'Created', `Created container: ${container.name}`);
+}
+
+/** The digest of the repository that was asked for, rather than of another that holds the same image. */
+function digestOf({ digests }: ImageDetails, name: string): string | undefined {
+  const repository = name.replace(/@.*$/, '').replace(/:[^/:]*$/, '');
+  return digests.find((digest) => digest.startsWith(`${repository}@`)) ?? digests[0];
+}
+
+/** Text of the profile of this node that the container names. @throws RuntimeError when it cannot be read */
+async function seccompProfile({ context, pod }: PodState, container: Container): Promise<string | undefined> {
+  const profile = effectiveSecurity(pod.spec.securityContext, container.securityContext).seccompProfile;
+  if (profile?.type !== 'Localhost') return undefined;
+  const path = join(context.seccompRoot, profile.localhostProfile ?? '');
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new RuntimeError('invalid', `cannot load seccomp profile ${JSON.stringify(path)}: open ${path}: ${code === 'ENOENT' ? 'no such file or directory' : message}`);
+  }
+}
+
+/** The running container whose processes an ephemeral one is to see. @throws EnvError when it does not run */
+function targetOf(state: PodState, name: string): string | undefined {
+  const target = slots(state.pod).find((slot) => slot.container.name === name)?.target;
+  if (!target) return undefined;
+  const view = currentOf([...state.views.values()], target);
+  if (view?.state !== 'running') throw new EnvError(`unable to find target container ${target}`);
+  return view.id;
 }
 
 /** 0 for a sandbox that does not run yet. */
@@ -200,8 +211,9 @@ function checkUser({ pod }: PodState, container: Container, image: ImageDetails)
 
 async function startContainer(state: PodState, step: Extract<Step, { type: 'startContainer' }>): Promise<void> {
   const { context, pod } = state;
+  await writeNetworkFiles(state);
   try {
-    await startOrDiscard(state, step.id);
+    await start(state, step.container, step.id);
   } catch (error) {
     if (await sandboxDied(state)) return context.runtime.remove(step.id).then(() => forget(state, step.id));
     throw error;
@@ -209,8 +221,9 @@ async function startContainer(state: PodState, step: Extract<Step, { type: 'star
   await observe(state, step.id);
   state.succeeded(step.container);
   context.events.event(involvedPod(pod, step.container), 'Normal', 'Started', `Started container ${step.container}`);
-  const hook = containerOf(state, step.container)?.lifecycle?.postStart;
-  if (hook) state.start(() => postStart(state, step));
+  if (!containerOf(state, step.container)?.lifecycle?.postStart) return;
+  state.hooks.add(step.id);
+  state.start(() => postStart(state, step));
 }
 
 /** Whether a container could not start because its sandbox ended a moment ago: not its fault, and no news for its status. */
@@ -220,16 +233,26 @@ async function sandboxDied(state: PodState): Promise<boolean> {
   return sandboxOf([...state.views.values()])?.state !== 'running';
 }
 
-/** A hook that fails ends the container, which is then restarted by its policy. */
+/** For how long a hook may run that nothing else bounds. */
+const hookLimitMs = 24 * 3_600_000;
+
+/** Until it is done, the container does not count as running. A hook that fails ends it, and it is restarted by its policy. */
 async function postStart(state: PodState, { container: name, id }: Extract<Step, { type: 'startContainer' }>): Promise<void> {
   const { context, pod } = state;
   const container = containerOf(state, name);
   const hook = container?.lifecycle?.postStart;
-  if (!container || !hook) return;
-  if (hook.sleep) return;
-  const ips = sandboxOf([...state.views.values()])?.ips ?? [];
-  const outcome = await check(hook, { runtime: context.runtime, id, container, ips, timeoutMs: 120_000 });
-  if (outcome.ok) return;
-  context.events.event(involvedPod(pod, name), 'Warning', 'FailedPostStartHook', `PostStartHook failed: ${outcome.message}`);
-  await stop(state, { type: 'stop', container: name, id, graceSeconds: pod.spec.terminationGracePeriodSeconds ?? 30, why: 'FailedPostStartHook', replace: false });
+  try {
+    if (!container || !hook) return;
+    if (hook.sleep) return await new Promise<void>((resolve) => { context.clock.after(hook.sleep!.seconds * 1000, resolve); });
+    const ips = sandboxOf([...state.views.values()])?.ips ?? [];
+    const outcome = await runHook(hook, { runtime: context.runtime, id, container, ips, timeoutMs: hookLimitMs });
+    if (outcome.ok || state.views.get(id)?.state !== 'running') return;
+    // What it says may be a secret: it goes to the log and the status, not into an event.
+    context.log.warn('postStart hook failed', { pod: podName(pod), container: name, why: outcome.message });
+    context.events.event(involvedPod(pod, name), 'Warning', 'FailedPostStartHook', 'PostStartHook failed');
+    state.waiting.set(name, { reason: 'PostStartHookError', message: outcome.message });
+    await stop(state, { type: 'stop', container: name, id, graceSeconds: pod.spec.terminationGracePeriodSeconds ?? 30, why: 'FailedPostStartHook', replace: false });
+  } finally {
+    state.hooks.delete(id);
+  }
 }

@@ -5,7 +5,7 @@ import { stopSecondsOf, unreachableAnnotation } from '../../shared/unreachable.t
 import type { Ending } from './plan.ts';
 
 /** Why a pod failed as a whole: what its status says for good. */
-export interface Failure { readonly reason: string; readonly message: string }
+export interface Failure { readonly reason: string; readonly message: string; /** The node never took it on. */ readonly rejected?: boolean }
 
 /** Grace of a pod that is no longer wanted here at all, in seconds. */
 export const forcedGraceSeconds = 2;

@@ -12,10 +12,11 @@ export interface EventSink {
 
 /** A pod, or with `container` one of its containers, as an event names it. */
 export function involvedPod(pod: Pod, container?: string): InvolvedObject {
-  const init = pod.spec.initContainers?.some((c) => c.name === container);
+  const has = (list: readonly { readonly name: string }[] | undefined): boolean => list?.some(({ name }) => name === container) ?? false;
+  const list = has(pod.spec.initContainers) ? 'initContainers' : has(pod.spec.ephemeralContainers) ? 'ephemeralContainers' : 'containers';
   return {
     apiVersion: 'v1', kind: 'Pod', namespace: pod.metadata.namespace ?? '', name: pod.metadata.name ?? '', uid: pod.metadata.uid ?? '',
-    ...(container === undefined ? {} : { fieldPath: `spec.${init ? 'initContainers' : 'containers'}{${container}}` }),
+    ...(container === undefined ? {} : { fieldPath: `spec.${list}{${container}}` }),
   };
 }
 

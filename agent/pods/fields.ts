@@ -9,6 +9,10 @@ export interface NodeFacts {
   readonly ips: readonly string[];
   readonly cpus: number;
   readonly memoryBytes: number;
+  /** Labels that the node has of its own accord; others may have been added through the API. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** What pods may ask for, by resource, once it is known. */
+  readonly allocatable?: Readonly<Record<string, string>>;
 }
 
 /** A reference that cannot be resolved; `message` is the kubelet's wording. */

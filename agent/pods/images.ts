@@ -63,7 +63,7 @@ export class Images {
    * Gets an image by the rules of a policy; `pulling` is called before a pull, not when the image is there.
    * @throws ImageError, or RuntimeError when the engine does not answer
    */
-  async obtain(name: string, policy: PullPolicy, auth: RegistryAuth | undefined, pulling: () => void, signal: AbortSignal): Promise<Obtained> {
+  async obtain(name: string, policy: PullPolicy, auths: readonly RegistryAuth[], pulling: () => void, signal: AbortSignal): Promise<Obtained> {
     if (!reference.test(name)) {
       throw new ImageError('InvalidImageName', `Failed to apply default image tag "${name}": couldn't parse image name "${name}": invalid reference format`);
     }
@@ -74,7 +74,7 @@ export class Images {
     if (present && (this.#silentUntil.get(registryOf(name)) ?? 0) > began) return { ...this.#use(present, 'node', began), instead: `registry ${registryOf(name)} did not answer lately` };
     pulling();
     try {
-      await this.#pull(name, auth, present !== undefined, signal);
+      await this.#pullWith(name, auths, present !== undefined, signal);
     } catch (error) {
       if (!(error instanceof RuntimeError)) throw error;
       if (!present || error.fault === 'notFound' || error.fault === 'invalid') throw new ImageError('ErrImagePull', error.message);
@@ -105,8 +105,21 @@ export class Images {
     return { image, from, tookMs: Math.max(0, this.#options.clock.monotonic() - began) };
   }
 
+  /** With each of the credentials until one does; without any if there are none. */
+  async #pullWith(name: string, auths: readonly RegistryAuth[], impatient: boolean, signal: AbortSignal): Promise<void> {
+    for (const [index, auth] of [...auths].entries()) {
+      try {
+        return await this.#pull(name, auth, impatient, signal);
+      } catch (error) {
+        const verdict = error instanceof RuntimeError && (error.fault === 'notFound' || error.fault === 'invalid');
+        if (!verdict || index === auths.length - 1) throw error;
+      }
+    }
+    return this.#pull(name, undefined, impatient, signal);
+  }
+
   #pull(name: string, auth: RegistryAuth | undefined, impatient: boolean, signal: AbortSignal): Promise<void> {
-    const key = `${name}\n${auth?.username ?? ''}\n${impatient}`;
+    const key = `${name}\n${auth ? JSON.stringify(auth) : ''}\n${impatient}`;
     const known = this.#pulls.get(key);
     if (known) return known;
     const pull = this.#pullOnce(name, auth, impatient, signal).finally(() => this.#pulls.delete(key));

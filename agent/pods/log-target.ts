@@ -11,7 +11,7 @@ export function logTarget(
   if (!slots(pod).some((slot) => slot.container.name === container)) return { refused: `container ${container} is not valid for pod ${name}` };
   const current = currentOf(views, container);
   const ended = previousOf(views, container);
-  const reported = [...(status?.containerStatuses ?? []), ...(status?.initContainerStatuses ?? [])].find((s) => s.name === container);
+  const reported = [...(status?.containerStatuses ?? []), ...(status?.initContainerStatuses ?? []), ...(status?.ephemeralContainerStatuses ?? [])].find((s) => s.name === container);
   if (previous) {
     // While the next one is held up, the last one is at once the current and the previous container.
     const last = ended ?? (reported?.state?.waiting && current?.state === 'exited' ? current : undefined);

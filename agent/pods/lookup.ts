@@ -2,23 +2,19 @@ import type { ConfigMap } from '../../shared/kinds/configmap.ts';
 import type { Pod } from '../../shared/kinds/pod.ts';
 import type { Secret } from '../../shared/kinds/secret.ts';
 import type { ServiceItem } from '../../shared/protocol.ts';
-import type { Dns } from '../runtime/docker-spec.ts';
 import type { State } from '../state/state.ts';
 import type { VolumeSources } from '../volumes/index.ts';
+import { claimNameOf, type Claim } from '../volumes/source.ts';
 import type { References } from './env.ts';
 import { fieldValue, resourceValue, type NodeFacts, type ResourceRef } from './fields.ts';
-
-/** Cluster DNS as the master tells it. */
-export interface ClusterDns { readonly servers: readonly string[]; readonly domain: string }
 
 export interface LookupOptions {
   readonly state: State;
   readonly node: () => NodeFacts;
-  readonly cluster: () => ClusterDns | undefined;
   readonly podIPs: (uid: string) => readonly string[];
 }
 
-/** What pods ask of the agent's state: objects that they refer to, services, resolver settings. */
+/** What pods ask of the agent's state: objects that they refer to, and services. */
 export class Lookup implements VolumeSources {
   readonly #options: LookupOptions;
 
@@ -34,6 +30,11 @@ export class Lookup implements VolumeSources {
   secret(namespace: string, name: string): Secret | undefined {
     const item = this.#options.state.items.get(`secret/${namespace}/${name}`);
     return item?.type === 'secret' ? item.object : undefined;
+  }
+
+  claim(namespace: string, name: string): Claim | undefined {
+    const item = this.#options.state.items.get(`claim/${namespace}/${name}`);
+    return item?.type === 'claim' ? item : undefined;
   }
 
   field(pod: Pod, path: string): string {
@@ -54,13 +55,14 @@ export class Lookup implements VolumeSources {
     return services;
   }
 
-  /** Whether a pod refers to the configMap or secret of an item key, in its environment, volumes or pull secrets. */
+  /** Whether a pod refers to the configMap, secret or claim of an item key, in its environment, volumes or pull secrets. */
   mentions(pod: Pod, key: string): boolean {
     const [type, , name] = key.split('/');
     const { spec } = pod;
+    if (type === 'claim') return (spec.volumes ?? []).some((volume) => claimNameOf(pod, volume) === name);
     const names = new Set<string | undefined>();
     const config = type === 'configMap';
-    for (const container of [...(spec.initContainers ?? []), ...spec.containers]) {
+    for (const container of [...(spec.initContainers ?? []), ...spec.containers, ...(spec.ephemeralContainers ?? [])]) {
       for (const from of container.envFrom ?? []) names.add((config ? from.configMapRef : from.secretRef)?.name);
       for (const { valueFrom } of container.env ?? []) names.add((config ? valueFrom?.configMapKeyRef : valueFrom?.secretKeyRef)?.name);
     }
@@ -71,23 +73,4 @@ export class Lookup implements VolumeSources {
     if (!config) for (const ref of spec.imagePullSecrets ?? []) names.add(ref.name);
     return names.has(name);
   }
-
-  /** As the kubelet's GetPodDNS: the cluster's for ClusterFirst pods with a network of their own; dnsConfig is added to either. */
-  dns(pod: Pod): Dns | undefined {
-    const { dnsPolicy: policy = 'ClusterFirst', dnsConfig, hostNetwork } = pod.spec;
-    const cluster = this.#options.cluster();
-    const inCluster = policy === 'ClusterFirstWithHostNet' || (policy === 'ClusterFirst' && !hostNetwork);
-    const base = inCluster && cluster?.servers.length ? clusterSettings(cluster, pod.metadata.namespace ?? '') : undefined;
-    if (!base && !dnsConfig) return undefined;
-    const options = new Map((base?.options ?? []).map((option) => [option.split(':')[0], option]));
-    for (const { name = '', value } of dnsConfig?.options ?? []) options.set(name, value === undefined ? name : `${name}:${value}`);
-    return {
-      servers: [...new Set([...(base?.servers ?? []), ...(dnsConfig?.nameservers ?? [])])],
-      searches: [...new Set([...(base?.searches ?? []), ...(dnsConfig?.searches ?? [])])],
-      options: [...options.values()],
-    };
-  }
 }
-
-const clusterSettings = ({ servers, domain }: ClusterDns, namespace: string): Dns =>
-  ({ servers, searches: [`${namespace}.svc.${domain}`, `svc.${domain}`, domain], options: ['ndots:5'] });

@@ -6,18 +6,22 @@ import type { Log } from '../../shared/log.ts';
 import type { PodReport } from '../../shared/protocol.ts';
 import { Scope } from '../../shared/scope.ts';
 import { label } from '../runtime/labels.ts';
+import { appArmorEnabled } from '../runtime/app-armor.ts';
 import { oomScoreFloor } from '../runtime/oom.ts';
 import type { ContainerSummary, Runtime, RuntimeEvent } from '../runtime/runtime.ts';
 import type { State } from '../state/state.ts';
 import { Volumes } from '../volumes/index.ts';
-import { forcedGraceSeconds } from './ending.ts';
+import type { PodTokens } from '../volumes/tokens.ts';
+import { admit } from './admit.ts';
+import { forcedGraceSeconds, type Failure } from './ending.ts';
 import type { EventSink } from './events.ts';
 import type { NodeFacts } from './fields.ts';
 import { collectImages } from './gc.ts';
 import { Images } from './images.ts';
 import type { OutageView, PodContext } from './pod-state.ts';
 import { logTarget } from './log-target.ts';
-import { Lookup, type ClusterDns } from './lookup.ts';
+import { Lookup } from './lookup.ts';
+import type { ClusterDns, HostResolver } from './resolv-conf.ts';
 import { currentOf, sandboxOf } from './view.ts';
 import { PodWorker } from './worker.ts';
 
@@ -27,6 +31,8 @@ export interface PodManagerOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly events: EventSink;
+  /** Tokens for projected volumes. */
+  readonly tokens?: PodTokens;
   /** Directory for volumes, on the file system that the engine sees. */
   readonly root: string;
   /** Tells this agent's containers from those of others on the same engine. Default `wherry`. */
@@ -37,16 +43,24 @@ export interface PodManagerOptions {
   readonly node: () => NodeFacts;
   /** Cluster DNS, once known. */
   readonly cluster: () => ClusterDns | undefined;
+  /** Resolver settings of the host; none by default. */
+  readonly hostResolver?: () => Promise<HostResolver>;
   /** Receives each pod's status when it changes, and all of them at start; of one pod the latest counts. */
   readonly report: (report: PodReport) => void;
   /** Told when the engine stops answering, and when it does again. */
   readonly engine?: (up: boolean) => void;
   /** Told when the address or readiness of a pod of this node changed; see {@link PodManager.local}. */
   readonly onLocal?: () => void;
+  /** Name of the engine's network for a new pod; its own bridge without it. */
+  readonly bridge?: () => Promise<string>;
   /** Without it, the master counts as there. */
   readonly outage?: OutageView;
   /** Whether containers of pods that the state does not know may be removed: not when it may have lost some. Default: always. */
   readonly mayRemove?: () => boolean;
+  /** Kernel parameters that pods may set beside the safe ones; an asterisk at the end stands for any. */
+  readonly unsafeSysctls?: readonly string[];
+  /** Where seccomp profiles of the node are. Default: where the kubelet has them, /var/lib/kubelet/seccomp. */
+  readonly seccompRoot?: string;
   /** How often everything is compared with the engine though no event said so. Default 60 s. */
   readonly resyncMs?: number;
 }
@@ -57,6 +71,12 @@ export interface PodRequest { readonly namespace: string; readonly pod: string; 
 /** What of a status is worth a write to flash: the rest is read from the containers again after a restart. */
 const milestone = (status: PodStatus | undefined): string =>
   JSON.stringify([status?.phase, status?.reason, status?.conditions?.map((condition) => [condition.type, condition.status])]);
+
+const noResolver = { servers: [], searches: [], options: [] };
+const namingOf = ({ cluster, hostResolver }: PodManagerOptions): PodContext['naming'] => ({
+  cluster: () => cluster() ?? { servers: [], domain: 'cluster.local' },
+  host: hostResolver ?? (() => Promise.resolve({ own: noResolver, forPods: noResolver })),
+});
 
 const noteOf = (uid: string): string => `pod-status/${uid}`;
 
@@ -75,6 +95,7 @@ export class PodManager {
   #unclaimed: ReadonlyMap<string, readonly ContainerSummary[]> = new Map();
   #scope: Scope | undefined;
   #oomFloor = 0;
+  #appArmor = false;
   #pauseLoad: Promise<void> | undefined;
   /** Nothing is started before the containers that are there have been looked at. */
   #listed = false;
@@ -82,13 +103,19 @@ export class PodManager {
   constructor(options: PodManagerOptions) {
     this.#options = options;
     const { runtime, clock, log, events } = options;
-    this.#lookup = new Lookup({ state: options.state, node: options.node, cluster: options.cluster, podIPs: (uid) => (this.#workers.get(uid)?.status?.podIPs ?? []).map(({ ip }) => ip ?? '') });
+    this.#lookup = new Lookup({ state: options.state, node: options.node, podIPs: (uid) => (this.#workers.get(uid)?.status?.podIPs ?? []).map(({ ip }) => ip ?? '') });
     this.#context = {
       runtime, clock, log, events, owner: options.owner ?? 'wherry', pauseImage: options.pause.image, node: options.node, oomFloor: () => this.#oomFloor,
-      volumes: new Volumes({ root: options.root, sources: this.#lookup }), images: new Images({ runtime, clock, log }),
-      loadPause: () => this.#loadPause(), dns: (pod) => this.#lookup.dns(pod), references: (namespace) => this.#lookup.references(namespace),
-      services: () => this.#lookup.services(), outage: options.outage ?? { ms: undefined, keep: () => {} },
+      volumes: new Volumes({ root: options.root, sources: this.#lookup, memoryBytes: () => options.node().memoryBytes, ...(options.tokens ? { tokens: options.tokens } : {}) }), images: new Images({ runtime, clock, log }),
+      loadPause: () => this.#loadPause(), naming: namingOf(options), references: (namespace) => this.#lookup.references(namespace),
+      services: () => this.#lookup.services(), bridge: options.bridge ?? (() => Promise.resolve('bridge')), outage: options.outage ?? { ms: undefined, keep: () => {} },
+      admit: (pod) => this.#admit(pod), seccompRoot: options.seccompRoot ?? '/var/lib/kubelet/seccomp',
     };
+  }
+
+  #admit(pod: Pod): Failure | undefined {
+    const others = [...this.#workers.values()].filter((worker) => worker.active && worker.pod.metadata.uid !== pod.metadata.uid).map((worker) => worker.pod);
+    return admit({ pod, others, node: this.#options.node(), appArmor: this.#appArmor, unsafeSysctls: this.#options.unsafeSysctls ?? [] });
   }
 
   /** The container whose log is asked for, or why there is none; undefined when the pod is not here. */
@@ -149,6 +176,11 @@ export class PodManager {
     this.#options.onLocal?.();
   }
 
+  /** Something in a pod's files is to be written anew. */
+  filesChanged(uid: string): void {
+    this.#workers.get(uid)?.referencesChanged();
+  }
+
   /** Every status once more, as after a reconnect to a master that lost them. */
   reportAll(): void {
     for (const worker of this.#workers.values()) worker.reportAgain();
@@ -171,7 +203,7 @@ export class PodManager {
 
   /** Works until `signal` aborts, and then leaves all containers as they are. */
   async run(signal: AbortSignal): Promise<void> {
-    this.#oomFloor = await oomScoreFloor();
+    [this.#oomFloor, this.#appArmor] = await Promise.all([oomScoreFloor(), appArmorEnabled()]);
     const scope = new Scope(signal);
     // Each pod waits for it.
     setMaxListeners(0, scope.signal);
@@ -201,7 +233,7 @@ export class PodManager {
     if (!this.#listed) return;
     const pods = keys.filter((key) => key.startsWith('pod/'));
     if (pods.length > 0) this.#matchState();
-    const others = keys.filter((key) => key.startsWith('configMap/') || key.startsWith('secret/'));
+    const others = keys.filter((key) => key.startsWith('configMap/') || key.startsWith('secret/') || key.startsWith('claim/'));
     if (others.length === 0) return;
     for (const worker of this.#workers.values()) {
       const namespace = worker.pod.metadata.namespace ?? '';
@@ -223,10 +255,10 @@ export class PodManager {
   #begin(pod: Pod, found: readonly ContainerSummary[]): void {
     const uid = pod.metadata.uid ?? '';
     const worker = new PodWorker({
-      context: this.#context, pod, status: this.#lastStatus(uid), report: (p, status, gone) => this.#report(p, status, gone),
+      context: this.#context, pod, status: this.#lastStatus(uid), found: found.length > 0, report: (p, status, gone) => this.#report(p, status, gone),
     });
     this.#workers.set(uid, worker);
-    worker.resync(found);
+    worker.resync(found, true);
     this.#scope?.start(async (signal) => {
       await this.#runWorker(worker, signal);
       if (signal.aborted) return;
@@ -316,7 +348,7 @@ export class PodManager {
     worker.changed(event.id);
   }
 
-  /** Compares everything with the engine. The first time, workers are made with what is there: adoption. */
+  /** Compares everything with the engine, `all` of it anew when events were missed. The first time, workers are made with what is there: adoption. */
   async #resync(all: boolean): Promise<void> {
     const { runtime, state } = this.#options;
     const found = await runtime.containers(label.owner, this.#context.owner);
@@ -331,7 +363,7 @@ export class PodManager {
       this.#scope?.start(() => this.#releaseUnknown());
     } else {
       for (const [uid, worker] of this.#workers) {
-        worker.resync(byPod.get(uid) ?? []);
+        worker.resync(byPod.get(uid) ?? [], all);
         if (all) worker.referencesChanged();
       }
     }
@@ -348,7 +380,8 @@ export class PodManager {
       this.#scope?.start(async () => {
         try {
           if (state === 'running') await runtime.stop(id, forcedGraceSeconds);
-          await (state === 'created' ? runtime.discard(id) : runtime.remove(id));
+          if (state !== 'running') await runtime.endStrays(id);
+          await runtime.remove(id);
         } catch (error) {
           log.warn('cannot remove container', { name, error });
         } finally {

@@ -15,6 +15,8 @@ export async function observe(state: PodState, id: string): Promise<void> {
   const known = state.views.get(id);
   const view = viewOf(details, endOf(state.context.clock, details, known));
   if (view.state !== 'running') state.stopping.delete(id);
+  // An agent before this one may have died over it.
+  if (view.cannotRun && !known) await state.context.runtime.endStrays(id);
   const message = view.state !== 'exited' || view.cannotRun ? view.message : known?.state === 'exited' ? known.message : await terminationMessage(state, view);
   state.views.set(id, { ...view, message });
 }
@@ -29,7 +31,9 @@ export function forget(state: PodState, id: string): void {
   state.views.delete(id);
   state.stopping.delete(id);
   state.replacing.delete(id);
-  state.failedStarts.delete(id);
+  state.hooks.delete(id);
+  state.interruptedStarts.delete(id);
+  state.holds.delete(id);
 }
 
 /** What a container left in its termination message file; else, if its policy says so and it failed, the end of its log. */

@@ -22,11 +22,13 @@ export type Step =
   | { readonly type: 'remove'; readonly id: string };
 
 /** Why a pod is to end: asked to or no longer wanted on this node, over by a rule of its own, or without a master for too long. */
-export type Ending =
-  | { readonly kind: 'deleted'; readonly graceSeconds: number }
-  | { readonly kind: 'terminal'; readonly graceSeconds: number }
-  /** For now: it begins again, in a new sandbox, when this is over. */
-  | { readonly kind: 'paused'; readonly graceSeconds: number };
+export interface Ending {
+  /** `paused` is for now: it begins again, in a new sandbox, when this is over. */
+  readonly kind: 'deleted' | 'terminal' | 'paused';
+  readonly graceSeconds: number;
+  /** When it began; the containers share one grace. Undefined: now. */
+  readonly sinceMs?: number | undefined;
+}
 
 /** What a probe set knows of one container. */
 export interface ProbeView { readonly started: boolean; readonly ready: boolean; readonly unhealthy: string | undefined; readonly graceSeconds: number | undefined }
@@ -40,13 +42,15 @@ export interface PlanInput {
   readonly volumes: 'absent' | 'ready';
   /** Containers whose image is at hand. */
   readonly images: ReadonlySet<string>;
-  /** Containers that cannot be worked on before a time, after a failure. `POD` holds back sandbox and volumes. */
+  /** Names that cannot be worked on before a time, after a failure, and ids that cannot be ended. `POD` holds back sandbox and volumes. */
   readonly heldUntil: ReadonlyMap<string, number>;
   /** Containers told to end, by id, with the time at which the agent kills them itself, should the engine not have done it. */
   readonly stopping: ReadonlyMap<string, number>;
   /** Containers, by id, that were told to end because another is to take their place. */
   readonly replacing: ReadonlySet<string>;
   readonly probes: ReadonlyMap<string, ProbeView>;
+  /** Containers, by id, whose postStart hook is under way. */
+  readonly hooks?: ReadonlySet<string>;
   /** Restart counts last reported, for containers of which nothing is left. */
   readonly restartCounts: ReadonlyMap<string, number>;
 }
@@ -97,16 +101,28 @@ class Draft {
   }
 
   result(): Plan {
-    return { steps: this.#steps, wakeAtMs: this.#wakeAtMs, gone: this.#gone };
+    const steps = this.#steps.filter((step) => this.#allowed(step));
+    return { steps, wakeAtMs: this.#wakeAtMs, gone: this.#gone };
   }
 
-  /** Ends a pod: app containers first, then sidecars, then the sandbox. A deleted one leaves nothing, others their logs. */
+  /** What failed to end is asked to end again after a while, not at once: the engine may be away. */
+  #allowed(step: Step): boolean {
+    switch (step.type) {
+      case 'stop': case 'kill': case 'remove': return this.#free(step.id);
+      case 'releaseVolumes': return this.#free(sandboxName);
+      default: return true;
+    }
+  }
+
+  /** Ends a pod: app containers first, then sidecars from the last to the first, then the sandbox. A deleted one leaves nothing, others their logs. */
   end(ending: Ending): void {
     const { pod, views, volumes } = this.#input;
-    const sidecars = new Set(slots(pod).filter((slot) => slot.role === 'sidecar').map((slot) => slot.container.name));
+    const sidecars = slots(pod).filter((slot) => slot.role === 'sidecar').map((slot) => slot.container.name);
     const running = views.filter((view) => view.name !== sandboxName && view.state === 'running');
-    const first = running.filter((view) => !sidecars.has(view.name));
-    for (const view of first.length > 0 ? first : running) this.#stop(view, ending.graceSeconds);
+    const first = running.filter((view) => !sidecars.includes(view.name));
+    const last = sidecars.findLast((name) => running.some((view) => view.name === name));
+    for (const view of first) this.#stop(view, ending.graceSeconds);
+    if (first.length === 0) for (const view of running) if (view.name === last) this.#stop(view, this.#graceLeft(ending));
     if (running.length > 0) return;
     for (const view of views) {
       if (ending.kind === 'deleted' || view.name === sandboxName || view.state === 'created') this.#steps.push({ type: 'remove', id: view.id });
@@ -117,11 +133,18 @@ class Draft {
     else this.#gone = true;
   }
 
+  /** What others left of the grace, and at least a moment. */
+  #graceLeft({ graceSeconds, sinceMs = this.#input.now }: Ending): number {
+    return Math.max(Math.min(graceSeconds, 2), Math.ceil(graceSeconds - (this.#input.now - sinceMs) / 1000));
+  }
+
   run(): void {
     this.#clearLeftovers();
     if (this.#input.volumes === 'absent' && this.#free(sandboxName)) this.#steps.push({ type: 'prepareVolumes' });
     const sandbox = this.#sandbox();
     for (const slot of this.#due(sandbox)) this.#bring(slot, sandbox);
+    // Whoever debugs a pod may want to know why its init containers do not get on.
+    for (const slot of slots(this.#input.pod)) if (slot.role === 'ephemeral') this.#bring(slot, sandbox);
   }
 
   /** Containers of no name in the spec, of another sandbox, or more than one of a name; and dead ones beyond the last. */
@@ -162,15 +185,29 @@ class Draft {
   /** The containers whose turn it is: the first init container that has not done its part, or all that come after. */
   #due(sandbox: ContainerView | undefined): Slot[] {
     const due: Slot[] = [];
+    let hooked = false;
     for (const slot of slots(this.#input.pod)) {
+      if (slot.role === 'ephemeral') continue;
       if (slot.role === 'init') {
         if (this.#initDone(slot, sandbox)) continue;
         return [...due, slot];
       }
-      due.push(slot);
+      const running = currentOf(this.#input.views, slot.container.name)?.state === 'running';
+      if (!hooked || running) due.push(slot);
       if (slot.role === 'sidecar' && !this.#sidecarUp(slot)) return due;
+      hooked ||= this.#hookAhead(slot);
     }
     return due;
+  }
+
+  /** Containers start in order, each after the postStart hook of the one before; what cannot start holds up nobody. */
+  #hookAhead({ container }: Slot): boolean {
+    const { views, hooks, heldUntil, now } = this.#input;
+    if (!container.lifecycle?.postStart) return false;
+    const view = currentOf(views, container.name);
+    const until = heldUntil.get(container.name) ?? 0;
+    if (view?.state === 'running') return hooks?.has(view.id) ?? false;
+    return view?.state !== 'exited' && (until <= now || until === Infinity);
   }
 
   /** An init container has to run again in a sandbox that was started anew, as after a reboot. */
@@ -185,11 +222,12 @@ class Draft {
   #sidecarUp({ container }: Slot): boolean {
     const { views, probes } = this.#input;
     const view = currentOf(views, container.name);
-    return view?.state === 'running' && (probes.get(view.id)?.started ?? !container.startupProbe);
+    return view?.state === 'running' && !this.#input.hooks?.has(view.id) && (probes.get(view.id)?.started ?? !container.startupProbe);
   }
 
   #bring(slot: Slot, sandbox: ContainerView | undefined): void {
     const view = currentOf(this.#input.views, slot.container.name);
+    if (!view && slot.role === 'ephemeral' && this.#input.restartCounts.has(slot.container.name)) return undefined;
     if (!view) return this.#create(slot, sandbox, this.#firstAttempt(slot.container.name), 0);
     switch (view.state) {
       case 'created': return this.#startCreated(slot, view, sandbox);

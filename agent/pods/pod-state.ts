@@ -3,7 +3,6 @@ import type { PodStatus } from '../../shared/kinds/pod-status.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import type { ServiceItem } from '../../shared/protocol.ts';
-import type { Dns } from '../runtime/docker-spec.ts';
 import type { ImageDetails, Runtime } from '../runtime/runtime.ts';
 import type { Volumes } from '../volumes/index.ts';
 import type { Failure } from './ending.ts';
@@ -12,6 +11,7 @@ import type { EventSink } from './events.ts';
 import type { NodeFacts } from './fields.ts';
 import type { Images } from './images.ts';
 import { Probes } from './probes.ts';
+import type { Naming } from './resolv-conf.ts';
 import type { ContainerView } from './view.ts';
 
 /** What all pods of a node share; made once, by the manager. */
@@ -31,10 +31,16 @@ export interface PodContext {
   readonly node: () => NodeFacts;
   /** Lowest oom_score_adj that containers can be given. */
   readonly oomFloor: () => number;
-  readonly dns: (pod: Pod) => Dns | undefined;
+  readonly naming: Naming;
   readonly references: (namespace: string) => References;
   readonly services: () => readonly ServiceItem[];
   readonly outage: OutageView;
+  /** Name of the engine's network for a new pod. */
+  readonly bridge: () => Promise<string>;
+  /** Why the node does not take a new pod on, if so. */
+  readonly admit: (pod: Pod) => Failure | undefined;
+  /** Directory of the seccomp profiles that pods may name. */
+  readonly seccompRoot: string;
 }
 
 /** How long the node has been without a master, for pods that do not go on for ever without one. */
@@ -65,10 +71,16 @@ export class PodState {
   readonly holds = new Map<string, Hold>();
   /** By container id: when the agent itself kills it; monotonic, as all times here. */
   readonly stopping = new Map<string, number>();
-  /** By container id: how often the engine failed to start what it has made. */
+  /** By name: how often in a row the engine failed to start what it had made. */
   readonly failedStarts = new Map<string, number>();
+  /** By container id: the engine went away while it was asked to start it. */
+  readonly interruptedStarts = new Set<string>();
   /** By container id: told to end because another is to take its place. */
   readonly replacing = new Set<string>();
+  /** Messages of events that are told once. */
+  readonly told = new Set<string>();
+  /** By container id: its postStart hook is under way. */
+  readonly hooks = new Set<string>();
   readonly probes: Probes;
   readonly restartCounts = new Map<string, number>();
   failure: Failure | undefined;
@@ -101,7 +113,7 @@ export class PodState {
     while (this.#background.size > 0) await Promise.all(this.#background);
   }
 
-  /** Keeps a name from being worked on for a while: 1 s, doubled with each failure to `maxMs`. */
+  /** Keeps a name from being made, or a container by id from being ended, for a while: 1 s, doubled with each failure to `maxMs`. */
   hold(name: string, failure: Failure | undefined, maxMs = 30_000): void {
     const failures = (this.holds.get(name)?.failures ?? 0) + 1;
     this.holdUntil(name, this.context.clock.monotonic() + Math.min(maxMs, 1000 * 2 ** (failures - 1)), failures);

@@ -10,17 +10,47 @@ export function registryOf(image: string): string {
 
 interface Entry { readonly username?: string; readonly password?: string; readonly auth?: string }
 
-/** Credentials for an image among a pod's pull secrets; the first that names its registry. Unreadable secrets are passed over. */
-export function authFor(image: string, secrets: readonly Secret[]): RegistryAuth | undefined {
-  const wanted = registryOf(image);
-  for (const secret of secrets) {
-    for (const [key, entry] of Object.entries(entriesOf(secret))) {
-      const host = key.replace(/^https?:\/\//, '').split('/')[0] ?? '';
-      if ((host === 'index.docker.io' ? 'docker.io' : host) === wanted) return authOf(key, entry);
-    }
-  }
-  return undefined;
+/**
+ * Credentials for an image among a pod's pull secrets, in the order in which they are to be tried: what names most of the
+ * image's path first, as the kubelet's keyring has it. Unreadable secrets are passed over.
+ */
+export function authsFor(image: string, secrets: readonly Secret[]): RegistryAuth[] {
+  const wanted = `${registryOf(image)}/${pathOf(image)}`;
+  const found = secrets.flatMap((secret) => Object.entries(entriesOf(secret)).map(([key, entry]) => ({ place: placeOf(key), auth: authOf(key, entry) })));
+  const fitting = found.filter(({ place }) => covers(place, wanted));
+  return fitting.sort((a, b) => (a.place === b.place ? 0 : a.place < b.place ? 1 : -1)).map(({ auth }) => auth);
 }
+
+/** Name of the image within its registry, without tag and digest. */
+function pathOf(image: string): string {
+  const bare = image.replace(/@.*$/, '').replace(/:[^/:]*$/, '');
+  const [first, ...rest] = bare.split('/');
+  const hosted = rest.length > 0 && first && (/[.:]/.test(first) || first === 'localhost');
+  const path = hosted ? rest.join('/') : bare;
+  return registryOf(image) === 'docker.io' && !path.includes('/') ? `library/${path}` : path;
+}
+
+/** What an entry is for: `host`, `host:port` or `host/path`, without the decorations that Docker's own files have. */
+function placeOf(key: string): string {
+  const [host = '', ...path] = key.replace(/^https?:\/\//, '').replace(/\/+$/, '').split('/');
+  const folder = path.join('/').replace(/^v[12](\/|$)/, '');
+  const name = host === 'index.docker.io' ? 'docker.io' : host;
+  return folder ? `${name}/${folder}` : name;
+}
+
+/** Whether a place is the image's: its host, part by part and with asterisks in them, its port, and a beginning of its path. */
+function covers(place: string, wanted: string): boolean {
+  const [placeHost = '', ...placePath] = place.split('/');
+  const [host = '', ...path] = wanted.split('/');
+  const [placeName = '', placePort] = placeHost.split(':');
+  const [name = '', port] = host.split(':');
+  const [globs, parts] = [placeName.split('.'), name.split('.')];
+  if (placePort !== port || globs.length !== parts.length || !globs.every((glob, index) => fits(glob, parts[index] ?? ''))) return false;
+  return path.join('/').startsWith(placePath.join('/'));
+}
+
+const fits = (glob: string, text: string): boolean =>
+  new RegExp(`^${glob.split('*').map((part) => part.replace(/[\\^$+?.()|[\]{}]/g, '\\$&')).join('.*')}$`).test(text);
 
 function entriesOf(secret: Secret): Record<string, Entry> {
   try {

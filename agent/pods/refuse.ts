@@ -1,6 +1,6 @@
 import type { Container } from '../../shared/kinds/container.ts';
 import type { Pod } from '../../shared/kinds/pod.ts';
-import { unservedVolume } from '../volumes/index.ts';
+import { unservedVolume } from '../volumes/source.ts';
 import type { Failure } from './ending.ts';
 
 /**
@@ -18,11 +18,9 @@ function podRefusals(pod: Pod): string[] {
   const { spec } = pod;
   const found: string[] = [];
   const unless = (bad: unknown, message: string): void => { if (bad) found.push(message); };
-  unless(spec.os && spec.os.name !== 'linux', `spec.os.name ${spec.os?.name}: only linux containers run here`);
   unless(spec.runtimeClassName, `spec.runtimeClassName ${spec.runtimeClassName}: the engine has one runtime`);
   unless(spec.hostUsers === false, 'spec.hostUsers false: user namespaces per pod are not served');
   unless(spec.resourceClaims?.length, 'spec.resourceClaims: device claims are not served');
-  unless(spec.setHostnameAsFQDN, 'spec.setHostnameAsFQDN: fully qualified host names are not served');
   unless(spec.resources?.limits, 'spec.resources.limits: limits per pod are not served; limit its containers');
   unless(spec.securityContext?.windowsOptions, 'spec.securityContext.windowsOptions: only linux containers run here');
   unless(spec.securityContext?.supplementalGroupsPolicy === 'Strict', 'spec.securityContext.supplementalGroupsPolicy Strict is not served');
@@ -37,13 +35,9 @@ function containerRefusals(container: Container): string[] {
   const found: string[] = [];
   const at = `container ${container.name}`;
   const unless = (bad: unknown, message: string): void => { if (bad) found.push(`${at}: ${message}`); };
-  for (const name of ['livenessProbe', 'readinessProbe', 'startupProbe'] as const) {
-    unless(container[name]?.grpc, `${name}.grpc: gRPC probes are not served yet; use exec, httpGet or tcpSocket`);
-  }
   unless(container.volumeDevices?.length, 'volumeDevices: raw block devices are not served');
   unless(container.resources?.claims?.length, 'resources.claims: device claims are not served');
   unless(container.securityContext?.windowsOptions, 'securityContext.windowsOptions: only linux containers run here');
-  unless(container.securityContext?.seccompProfile?.type === 'Localhost', 'securityContext.seccompProfile Localhost: profiles of the node are not served');
   unless(container.volumeMounts?.some((mount) => mount.recursiveReadOnly === 'Enabled'), 'volumeMounts.recursiveReadOnly Enabled is not served');
   for (const [resource, limit] of Object.entries(container.resources?.limits ?? {})) {
     unless(resource.includes('/') || resource.startsWith('hugepages-'), `resources.limits ${resource} ${limit}: extended resources are not served`);

@@ -7,7 +7,7 @@ import { conditionsOf } from './conditions.ts';
 import type { Failure } from './ending.ts';
 import type { ProbeView } from './plan.ts';
 import { afterEnd, firstBackoffMs } from './restart.ts';
-import { currentOf, policyOf, previousOf, sandboxOf, slots, type ContainerView, type Slot } from './view.ts';
+import { currentOf, policyOf, previousOf, sandboxOf, slots, type ContainerView, type Role, type Slot } from './view.ts';
 
 export interface StatusInput {
   readonly pod: Pod;
@@ -22,6 +22,8 @@ export interface StatusInput {
   readonly probes: ReadonlyMap<string, ProbeView>;
   /** Containers, by id, whose place another is to take. */
   readonly replacing: ReadonlySet<string>;
+  /** Containers, by id, whose postStart hook is under way: they do not count as running yet. */
+  readonly hooks?: ReadonlySet<string>;
   readonly failure: Failure | undefined;
   /** The pod is ending for good: it keeps its phase until all has ended, and is not started again. */
   readonly ending: boolean;
@@ -30,12 +32,15 @@ export interface StatusInput {
 }
 
 /** A pod's status as the kubelet would report it (kubelet_pods.go, status/generate.go). Pure. */
-export function podStatus(input: StatusInput): PodStatus {
+export function podStatus(given: StatusInput): PodStatus {
+  const views = given.views.map((view): ContainerView => (view.state === 'running' && given.hooks?.has(view.id) ? { ...view, state: 'created' } : view));
+  const input = { ...given, views };
   const { pod, previous, now, failure } = input;
   const all = slots(pod).map((slot) => ({ slot, status: containerStatus(slot, input) }));
-  const initStatuses = all.filter(({ slot }) => slot.role !== 'app').map(({ status }) => status);
-  const appStatuses = all.filter(({ slot }) => slot.role === 'app').map(({ status }) => status);
+  const of = (...roles: Role[]): ContainerStatus[] => all.filter(({ slot }) => roles.includes(slot.role)).map(({ status }) => status);
+  const [initStatuses, appStatuses, ephemeralStatuses] = [of('init', 'sidecar'), of('app'), of('ephemeral')];
   const phase = phaseOf(input, all);
+  if (wasRejected(input, phase)) return rejectedStatus(input);
   const ips = podIPs(input);
   return {
     ...(pod.metadata.generation === undefined ? {} : { observedGeneration: pod.metadata.generation }),
@@ -47,7 +52,19 @@ export function podStatus(input: StatusInput): PodStatus {
     startTime: previous?.startTime ?? pod.status?.startTime ?? toTime(now),
     ...(initStatuses.length > 0 ? { initContainerStatuses: initStatuses } : {}),
     containerStatuses: appStatuses,
+    ...(ephemeralStatuses.length > 0 ? { ephemeralContainerStatuses: ephemeralStatuses } : {}),
     qosClass: pod.status?.qosClass ?? qosClass(pod.spec),
+  };
+}
+
+/** A pod that the node never took on has no containers to tell of. */
+const wasRejected = ({ failure, previous }: StatusInput, phase: PodPhase): boolean =>
+  phase === 'Failed' && (failure?.rejected ?? (previous?.phase === 'Failed' && previous.reason !== undefined && previous.containerStatuses === undefined));
+
+function rejectedStatus({ pod, previous, failure, now }: StatusInput): PodStatus {
+  return {
+    phase: 'Failed', reason: failure?.reason ?? previous?.reason ?? '', message: failure?.message ?? previous?.message ?? '',
+    startTime: previous?.startTime ?? toTime(now), qosClass: pod.status?.qosClass ?? qosClass(pod.spec),
   };
 }
 
@@ -72,18 +89,21 @@ function containerStatus(slot: Slot, input: StatusInput): ContainerStatus {
   const succeeded = state.terminated?.exitCode === 0;
   return {
     name: container.name, state, lastState,
-    ready: slot.role === 'init' ? succeeded : started && (probe?.ready ?? !container.readinessProbe),
+    ready: slot.role === 'ephemeral' ? false : slot.role === 'init' ? succeeded : started && (probe?.ready ?? !container.readinessProbe),
     restartCount: shown?.attempt ?? before?.restartCount ?? 0,
     image: container.image ?? '',
-    imageID: shown && shown.startedMs > 0 ? `docker://${shown.imageId}` : before?.imageID ?? '',
+    imageID: shown && shown.startedMs > 0 ? imageIdOf(shown) : before?.imageID ?? '',
     ...(shown && shown.state !== 'created' ? { containerID: `docker://${shown.id}` } : before?.containerID && !shown ? { containerID: before.containerID } : {}),
-    started: slot.role === 'init' ? false : started,
+    ...(slot.role === 'ephemeral' ? {} : { started }),
   };
 }
 
+/** As Docker's own kubelet driver named images: by what they can be pulled by, if there is such. */
+const imageIdOf = ({ imageDigest, imageId }: ContainerView): string => (imageDigest ? `docker-pullable://${imageDigest}` : `docker://${imageId}`);
+
 function lastReported({ previous, pod }: StatusInput, { container, role }: Slot): ContainerStatus | undefined {
   const from = previous ?? pod.status;
-  const list = role === 'app' ? from?.containerStatuses : from?.initContainerStatuses;
+  const list = role === 'app' ? from?.containerStatuses : role === 'ephemeral' ? from?.ephemeralContainerStatuses : from?.initContainerStatuses;
   return list?.find((status) => status.name === container.name);
 }
 
@@ -131,7 +151,7 @@ export const podName = (pod: Pod): string => `${pod.metadata.name}_${pod.metadat
 function waitingState({ container, role }: Slot, { waiting, pod, views }: StatusInput, ended: boolean): ContainerState {
   const failure = waiting.get(container.name);
   if (failure) return { waiting: { reason: failure.reason, ...(failure.message ? { message: failure.message } : {}) } };
-  const initialized = slots(pod).every((slot) => slot.role === 'app' || initPassed(slot, views));
+  const initialized = slots(pod).every((slot) => slot.role === 'app' || slot.role === 'ephemeral' || initPassed(slot, views));
   const hasInit = (pod.spec.initContainers?.length ?? 0) > 0;
   return { waiting: { reason: hasInit && !ended && !(role === 'app' && initialized) ? 'PodInitializing' : 'ContainerCreating' } };
 }
@@ -151,9 +171,9 @@ export function terminated(view: ContainerView): ContainerStateTerminated {
 
 /** As getPhase in kubelet_pods.go: from what the containers are, and the restart policy. */
 function phaseOf(input: StatusInput, all: readonly { slot: Slot; status: ContainerStatus }[]): PodPhase {
-  const { pod, previous, failure, ending, views } = input;
+  const { pod, previous, failure, ending, views, hooks } = input;
   if (previous?.phase === 'Failed' || previous?.phase === 'Succeeded') return previous.phase;
-  const runningStill = views.some((view) => view.state === 'running' && slots(pod).some((slot) => slot.container.name === view.name));
+  const runningStill = views.some((view) => (view.state === 'running' || hooks?.has(view.id)) && slots(pod).some((slot) => slot.container.name === view.name));
   if (failure) return runningStill ? previous?.phase ?? 'Pending' : 'Failed';
   const policy = pod.spec.restartPolicy ?? 'Always';
   const apps = all.filter(({ slot }) => slot.role === 'app').map(({ status }) => status);

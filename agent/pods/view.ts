@@ -20,6 +20,8 @@ export interface ContainerView {
   readonly sandboxStartMs: number;
   readonly image: string;
   readonly imageId: string;
+  /** `name@sha256:…` that it was pulled by, `''` for one that came from no registry. */
+  readonly imageDigest: string;
   /** Ms since 1970, 0 for not yet. */
   readonly createdMs: number;
   readonly startedMs: number;
@@ -42,7 +44,7 @@ export function viewOf(details: ContainerDetails, endedMs = 0): ContainerView {
   return {
     id: details.id, name: labels[label.container] ?? '', state: cannotRun ? 'exited' : details.state, cannotRun,
     attempt: Number(labels[label.restartCount] ?? 0), hash: labels[label.hash] ?? '', backoffMs: Number(labels[label.backoffMs] ?? 0),
-    sandboxId: labels[label.sandboxId] ?? '', sandboxStartMs: Number(labels[label.sandboxStart] ?? 0), image: details.image, imageId: details.imageId,
+    sandboxId: labels[label.sandboxId] ?? '', sandboxStartMs: Number(labels[label.sandboxStart] ?? 0), image: details.image, imageId: details.imageId, imageDigest: labels[label.imageDigest] ?? '',
     createdMs: details.createdMs, startedMs: details.startedMs || (cannotRun ? details.createdMs : 0),
     finishedMs: details.finishedMs || (cannotRun ? details.createdMs : 0),
     endedMs, exitCode: details.exitCode, oomKilled: details.oomKilled, ips: details.ips,
@@ -50,20 +52,25 @@ export function viewOf(details: ContainerDetails, endedMs = 0): ContainerView {
   };
 }
 
-export type Role = 'init' | 'sidecar' | 'app';
+export type Role = 'init' | 'sidecar' | 'app' | 'ephemeral';
 
-/** A container of the spec and what it is to the pod. A sidecar is an init container that is always restarted. */
-export interface Slot { readonly container: Container; readonly role: Role }
+/**
+ * A container of the spec and what it is to the pod. A sidecar is an init container that is always restarted; an
+ * ephemeral one came later, to debug the others, perhaps in the process namespace of one of them (`target`).
+ */
+export interface Slot { readonly container: Container; readonly role: Role; readonly target?: string }
 
-/** In the order of start: init containers and sidecars as listed, then the others. */
+/** In the order of start: init containers and sidecars as listed, then the others; ephemeral ones, which wait for nothing, last. */
 export function slots(pod: Pod): Slot[] {
   const first = (pod.spec.initContainers ?? []).map((container): Slot => ({ container, role: container.restartPolicy === 'Always' ? 'sidecar' : 'init' }));
-  return [...first, ...pod.spec.containers.map((container): Slot => ({ container, role: 'app' }))];
+  const last = (pod.spec.ephemeralContainers ?? []).map(({ targetContainerName: target, ...container }): Slot => ({ container, role: 'ephemeral', ...(target ? { target } : {}) }));
+  return [...first, ...pod.spec.containers.map((container): Slot => ({ container, role: 'app' })), ...last];
 }
 
 /** The restart policy that counts for a container. */
 export function policyOf(pod: Pod, role: Role): 'Always' | 'OnFailure' | 'Never' {
   if (role === 'sidecar') return 'Always';
+  if (role === 'ephemeral') return 'Never';
   const policy = pod.spec.restartPolicy ?? 'Always';
   return role === 'init' && policy === 'Always' ? 'OnFailure' : policy;
 }

@@ -3,9 +3,9 @@ import type { Pod } from '../../shared/kinds/pod.ts';
 import type { PodStatus } from '../../shared/kinds/pod-status.ts';
 import type { ContainerSummary } from '../runtime/runtime.ts';
 import { apply } from './apply.ts';
-import { deadlineExceeded, deadlineMs, endingOf, pauseAfterMs, unreachable } from './ending.ts';
+import { deadlineExceeded, deadlineMs, endingOf, pauseAfterMs, unreachable, type Failure } from './ending.ts';
 import { involvedPod } from './events.ts';
-import { forget, observe } from './observe.ts';
+import { observe } from './observe.ts';
 import { finished, plan, type Ending, type Plan } from './plan.ts';
 import { PodState, type PodContext } from './pod-state.ts';
 import { refusal } from './refuse.ts';
@@ -18,6 +18,8 @@ export interface WorkerOptions {
   readonly pod: Pod;
   /** What this agent, or the one before it, last reported of the pod. */
   readonly status: PodStatus | undefined;
+  /** Containers of it are there already. */
+  readonly found?: boolean;
   /** Called with each new status, and with the last one of a deleted pod once nothing is left of it. */
   readonly report: (pod: Pod, status: PodStatus, gone: boolean) => void;
 }
@@ -47,18 +49,33 @@ export class PodWorker {
     this.#options = options;
     this.#state = new PodState(options.context, options.pod, () => this.wake());
     this.#state.status = options.status;
-    for (const status of [...(options.status?.initContainerStatuses ?? []), ...(options.status?.containerStatuses ?? [])]) {
+    for (const status of [...(options.status?.initContainerStatuses ?? []), ...(options.status?.containerStatuses ?? []), ...(options.status?.ephemeralContainerStatuses ?? [])]) {
       if (status.containerID) this.#state.restartCounts.set(status.name ?? '', status.restartCount ?? 0);
     }
-    this.#state.failure = refusal(options.pod);
+    this.#state.failure = refusal(options.pod) ?? (options.status || options.found ? undefined : this.#rejection());
     const known = options.status?.phase === 'Failed' && options.status.reason;
-    if (this.#state.failure && !known) {
+    if (this.#state.failure && !known && !this.#state.failure.rejected) {
       options.context.events.event(involvedPod(options.pod), 'Warning', this.#state.failure.reason, this.#state.failure.message);
     }
   }
 
+  /** Why a pod that is new to the node cannot stay. One that was taken on once is not asked again. */
+  #rejection(): Failure | undefined {
+    const { context, pod } = this.#options;
+    const why = pod.metadata.deletionTimestamp ? undefined : context.admit(pod);
+    if (!why) return undefined;
+    context.events.event(involvedPod(pod), 'Warning', why.reason, why.message);
+    return { reason: why.reason, message: `Pod was rejected: ${why.message}`, rejected: true };
+  }
+
   get pod(): Pod {
     return this.#state.pod;
+  }
+
+  /** The node has it, and it has not ended: it counts among what is used up. */
+  get active(): boolean {
+    const phase = this.#state.status?.phase;
+    return !this.#removed && !this.#state.failure && phase !== 'Failed' && phase !== 'Succeeded';
   }
 
   get views(): readonly ContainerView[] {
@@ -111,13 +128,14 @@ export class PodWorker {
     this.wake();
   }
 
-  /** What a whole list of containers shows of this pod: anything that looks otherwise than known is looked at again. */
-  resync(found: readonly ContainerSummary[]): void {
-    const ids = new Set(found.map((summary) => summary.id));
-    for (const id of this.#state.views.keys()) if (!ids.has(id)) forget(this.#state, id);
-    for (const { id, state } of found) {
+  /** What a whole list of containers shows of this pod: anything that looks otherwise than known is looked at again, or `all` of it. */
+  resync(found: readonly ContainerSummary[], all: boolean): void {
+    const listed = new Map(found.map(({ id, state }) => [id, state]));
+    // One that is not listed may have been made since.
+    for (const { id } of this.views) if (!listed.has(id)) this.#dirty.add(id);
+    for (const [id, state] of listed) {
       const view = this.#state.views.get(id);
-      if (!view || (view.state !== state && !view.cannotRun)) this.#dirty.add(id);
+      if (all || !view || (view.state !== state && !view.cannotRun)) this.#dirty.add(id);
     }
     this.wake();
   }
@@ -153,7 +171,8 @@ export class PodWorker {
     this.#tell(made.gone);
     if (made.gone && this.#removed) return true;
     if (made.steps.length > 0) await apply(this.#state, made.steps, signal);
-    else await this.#rest(made.wakeAtMs);
+    // What could not be looked at is tried again.
+    else await this.#rest(this.#dirty.size > 0 ? Math.min(made.wakeAtMs, this.#options.context.clock.monotonic() + 1000) : made.wakeAtMs);
     return false;
   }
 
@@ -176,10 +195,20 @@ export class PodWorker {
     const ips = this.pod.spec.hostNetwork ? this.#options.context.node().ips : sandboxOf(this.views)?.ips ?? [];
     // Kept across an agent's restart: a pod that was ready does not leave its services for a probe period.
     const ready = (id: string): boolean => (this.#state.status?.containerStatuses ?? []).some((s) => s.containerID === `docker://${id}` && s.ready);
-    this.#state.probes.watch(this.pod, this.#ending() ? [] : this.views, ips, ready);
+    const started = this.views.filter(({ id }) => !this.#state.hooks.has(id));
+    this.#state.probes.watch(this.pod, started, ips, ready, this.#ending() !== undefined);
   }
 
+  // When the pod began to end, monotonic: its containers share one grace, whoever's turn it is.
+  #endingSinceMs: number | undefined;
   #ending(): Ending | undefined {
+    const ending = this.#endingNow();
+    if (!ending) this.#endingSinceMs = undefined;
+    else this.#endingSinceMs ??= this.#options.context.clock.monotonic();
+    return ending && { ...ending, sinceMs: this.#endingSinceMs };
+  }
+
+  #endingNow(): Ending | undefined {
     return endingOf({ pod: this.pod, removed: this.#removed, failure: this.#state.failure, status: this.#state.status, outageMs: this.#options.context.outage.ms });
   }
 
@@ -209,7 +238,7 @@ export class PodWorker {
     const ending = this.#ending();
     const made = plan({
       pod: this.pod, views: this.views, now, ending, volumes: state.volumes, images: new Set(state.images.keys()),
-      heldUntil: state.heldUntil, stopping: state.stopping, replacing: state.replacing, probes: state.probes.views, restartCounts: state.restartCounts,
+      heldUntil: state.heldUntil, stopping: state.stopping, replacing: state.replacing, probes: state.probes.views, restartCounts: state.restartCounts, hooks: state.hooks,
     });
     if (ending?.kind === 'paused') this.#tellPause(made);
     if (ending) return made;
@@ -234,7 +263,7 @@ export class PodWorker {
     const ending = (this.#ending() !== undefined && !paused) || this.#finished(now);
     const waiting = paused ? new Map(slots(this.pod).map(({ container }) => [container.name, unreachable(this.pod)])) : state.waiting;
     const status = podStatus({
-      pod: this.pod, views: this.views, now: clock.now(), monotonicMs: now, hostIPs: node().ips, waiting, probes: state.probes.views, replacing: state.replacing, failure: state.failure, ending, previous: state.status,
+      pod: this.pod, views: this.views, now: clock.now(), monotonicMs: now, hostIPs: node().ips, waiting, probes: state.probes.views, replacing: state.replacing, hooks: state.hooks, failure: state.failure, ending, previous: state.status,
     });
     this.#tellBackoff(now);
     if (isDeepStrictEqual(status, this.#reported) && gone === this.#goneReported) return;
@@ -254,6 +283,7 @@ export class PodWorker {
       const next = afterEnd(view, policyOf(this.pod, role), now);
       if (next.kind !== 'wait') continue;
       this.#backoffTold.add(view.id);
+      if (this.#state.waiting.get(container.name)?.reason === 'PostStartHookError') this.#state.waiting.delete(container.name);
       this.#options.context.log.debug('back-off', { container: container.name, for: backoffText(next.backoffMs) });
       this.#options.context.events.event(involvedPod(this.pod, container.name), 'Warning', 'BackOff', `Back-off restarting failed container ${container.name} in pod ${podName(this.pod)}`);
     }

@@ -6,16 +6,17 @@ import { amount } from './amount.ts';
 import { label, sandboxName } from './labels.ts';
 import { oomScoreAdjust } from './qos.ts';
 import type { CreateOptions, HostConfig, Mount } from './runtime.ts';
-
-/** Resolver settings of a pod; absent for the engine's own. */
-export interface Dns { readonly servers: readonly string[]; readonly searches: readonly string[]; readonly options: readonly string[] }
+import { sysctlsOf } from './sysctls.ts';
 
 export interface SandboxInput {
   readonly pod: Pod;
   readonly owner: string;
   readonly image: string;
   readonly attempt: number;
-  readonly dns: Dns | undefined;
+  /** What it calls itself, if its network is its own. */
+  readonly hostname: string;
+  /** The engine's network for pods; its own bridge if absent. */
+  readonly network?: string;
   /** Lowest oom_score_adj that the engine can set. */
   readonly oomFloor: number;
 }
@@ -29,8 +30,12 @@ export interface ContainerInput {
   readonly sandboxId: string;
   /** When the sandbox was started, ms since 1970; 0 while it is not. */
   readonly sandboxStartMs: number;
+  /** Container whose process namespace it joins. */
+  readonly targetId?: string | undefined;
   /** What to run: the name asked for, or the id it was resolved to. */
   readonly image: string;
+  /** `name@sha256:…` of the image, if it came from a registry. */
+  readonly imageDigest?: string | undefined;
   /** User that the image names, `''` for none. */
   readonly imageUser: string;
   /** `NAME=value`. */
@@ -42,6 +47,8 @@ export interface ContainerInput {
   /** File on the host that is mounted at terminationMessagePath. */
   readonly messageFile: string | undefined;
   readonly nodeMemoryBytes: number;
+  /** Text of the seccomp profile, where its type is Localhost. */
+  readonly seccomp?: string | undefined;
   /** Lowest oom_score_adj that the engine can set. */
   readonly oomFloor: number;
 }
@@ -57,31 +64,26 @@ export function containerHash(container: Pick<Container, 'name' | 'image'>): str
 
 /** The container that holds a pod's network, IPC and perhaps process namespace, and its host ports. */
 export function sandboxOptions(input: SandboxInput): CreateOptions {
-  const { pod, dns } = input;
+  const { pod } = input;
   const { spec } = pod;
   const host: HostConfig = {
-    NetworkMode: spec.hostNetwork ? 'host' : 'bridge',
+    NetworkMode: spec.hostNetwork ? 'host' : input.network ?? 'bridge',
     IpcMode: spec.hostIPC ? 'host' : 'shareable',
     ...(spec.hostPID ? { PidMode: 'host' } : {}),
     OomScoreAdj: Math.max(-998, input.oomFloor),
     RestartPolicy: { Name: 'no' },
     LogConfig: logging,
     ...(spec.hostNetwork ? {} : ports(pod)),
-    ...(spec.hostAliases?.length ? { ExtraHosts: spec.hostAliases.flatMap((alias) => (alias.hostnames ?? []).map((name) => `${name}:${alias.ip}`)) } : {}),
-    ...(dns ? { Dns: [...dns.servers], DnsSearch: [...dns.searches], DnsOptions: [...dns.options] } : {}),
-    ...(spec.securityContext?.sysctls?.length ? { Sysctls: Object.fromEntries(spec.securityContext.sysctls.map((s) => [s.name, s.value])) } : {}),
+    ...(spec.securityContext?.sysctls?.length ? { Sysctls: sysctlsOf(pod) } : {}),
   };
   return {
     Image: input.image,
-    ...(spec.hostNetwork ? {} : { Hostname: hostname(pod) }),
+    ...(spec.hostNetwork ? {} : { Hostname: input.hostname }),
     Labels: { ...podLabels(input.owner, pod), [label.container]: sandboxName, [label.restartCount]: String(input.attempt) },
     ...(host.PortBindings ? { ExposedPorts: Object.fromEntries(Object.keys(host.PortBindings).map((port) => [port, {}])) } : {}),
     HostConfig: host,
   };
 }
-
-/** `spec.hostname` or the pod's name, cut to the 63 characters that Linux and the kubelet allow. */
-export const hostname = (pod: Pod): string => (pod.spec.hostname || pod.metadata.name || '').slice(0, 63).replace(/[-.]+$/, '');
 
 function ports(pod: Pod): Pick<HostConfig, 'PortBindings'> {
   const bindings: NonNullable<HostConfig['PortBindings']> = {};
@@ -113,20 +115,27 @@ export function containerOptions(input: ContainerInput): CreateOptions {
       ...podLabels(input.owner, pod), [label.container]: container.name, [label.sandboxId]: input.sandboxId,
       [label.restartCount]: String(input.attempt), [label.backoffMs]: String(input.backoffMs), [label.hash]: containerHash(container),
       ...(input.sandboxStartMs ? { [label.sandboxStart]: String(input.sandboxStartMs) } : {}),
+      ...(input.imageDigest ? { [label.imageDigest]: input.imageDigest } : {}),
       ...(input.messageFile ? { [label.messageFile]: input.messageFile } : {}),
     },
     HostConfig: {
       NetworkMode: `container:${input.sandboxId}`,
       IpcMode: pod.spec.hostIPC ? 'host' : `container:${input.sandboxId}`,
-      ...(pod.spec.hostPID ? { PidMode: 'host' } : pod.spec.shareProcessNamespace ? { PidMode: `container:${input.sandboxId}` } : {}),
+      ...pidMode(input),
       Mounts: [...input.mounts, ...messageMount(container, input.messageFile)],
       RestartPolicy: { Name: 'no' },
       LogConfig: logging,
       OomScoreAdj: Math.max(input.oomFloor, oomScoreAdjust(pod.spec, container, input.nodeMemoryBytes)),
       ...limits(container),
-      ...privileges(pod.spec.securityContext, security),
+      ...privileges(pod.spec.securityContext, security, securityOptions(security, appArmorOf(pod, container), input.seccomp)),
     },
   };
+}
+
+function pidMode({ pod, targetId, sandboxId }: ContainerInput): Pick<HostConfig, 'PidMode'> {
+  if (pod.spec.hostPID) return { PidMode: 'host' };
+  if (targetId) return { PidMode: `container:${targetId}` };
+  return pod.spec.shareProcessNamespace ? { PidMode: `container:${sandboxId}` } : {};
 }
 
 const podLabels = (owner: string, pod: Pod): Record<string, string> => ({
@@ -168,8 +177,7 @@ function userOf(security: ContainerSecurityContext, imageUser: string): string |
   return runAsGroup === undefined ? String(user) : `${user}:${runAsGroup}`;
 }
 
-function privileges(pod: PodSecurityContext | undefined, security: ContainerSecurityContext): Partial<HostConfig> {
-  const options = securityOptions(security);
+function privileges(pod: PodSecurityContext | undefined, security: ContainerSecurityContext, options: string[]): Partial<HostConfig> {
   const groups = [...(pod?.supplementalGroups ?? []), ...(pod?.fsGroup === undefined ? [] : [pod.fsGroup])].map(String);
   return {
     ...(security.privileged ? { Privileged: true } : {}),
@@ -182,12 +190,26 @@ function privileges(pod: PodSecurityContext | undefined, security: ContainerSecu
   };
 }
 
-function securityOptions(security: ContainerSecurityContext): string[] {
+const appArmorAnnotation = 'container.apparmor.security.beta.kubernetes.io/';
+
+/** `''` where nothing is said, `unconfined`, `runtime/default`, or the name of a profile that the node has loaded. */
+export function appArmorOf(pod: Pod, container: Pick<Container, 'name' | 'securityContext'>): string {
+  const profile = effectiveSecurity(pod.spec.securityContext, container.securityContext).appArmorProfile;
+  const old = pod.metadata.annotations?.[`${appArmorAnnotation}${container.name}`] ?? '';
+  switch (profile?.type) {
+    case undefined: return old.replace(/^localhost\//, '');
+    case 'Unconfined': return 'unconfined';
+    case 'RuntimeDefault': return 'runtime/default';
+    case 'Localhost': return profile?.localhostProfile ?? '';
+  }
+}
+
+function securityOptions(security: ContainerSecurityContext, appArmor: string, seccomp: string | undefined): string[] {
   const options: string[] = [];
   if (security.allowPrivilegeEscalation === false) options.push('no-new-privileges');
   if (security.seccompProfile?.type === 'Unconfined') options.push('seccomp=unconfined');
-  if (security.appArmorProfile?.type === 'Unconfined') options.push('apparmor=unconfined');
-  if (security.appArmorProfile?.type === 'Localhost') options.push(`apparmor=${security.appArmorProfile.localhostProfile ?? ''}`);
+  if (security.seccompProfile?.type === 'Localhost') options.push(`seccomp=${seccomp ?? ''}`);
+  if (appArmor && appArmor !== 'runtime/default') options.push(`apparmor=${appArmor}`);
   for (const [key, value] of Object.entries(security.seLinuxOptions ?? {})) options.push(`label=${key}:${value}`);
   return options;
 }

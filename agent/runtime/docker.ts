@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import Docker from 'dockerode';
 import { detachKeys, DockerProcess, hangUp, resizeWith } from './docker-process.ts';
+import { label } from './labels.ts';
 import { endStrays } from './strays.ts';
 import { demultiplex, lines } from './docker-streams.ts';
 import {
@@ -69,9 +70,8 @@ export class DockerRuntime implements Runtime {
     await unless('conflict', unless('notFound', this.#docker.getContainer(id).remove({ force: true, v: true })));
   }
 
-  async discard(id: string): Promise<void> {
-    await endStrays(id);
-    await this.remove(id);
+  async endStrays(id: string): Promise<number> {
+    return endStrays(id).catch((error: Error) => { throw new RuntimeError('failed', error.message); });
   }
 
   async exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult> {
@@ -169,6 +169,27 @@ export class DockerRuntime implements Runtime {
     this.#rootDir ??= (await this.info()).rootDir;
     const usage = await statfs(this.#rootDir).catch((error: Error) => { throw new RuntimeError('failed', error.message); });
     return { capacityBytes: usage.blocks * usage.bsize, availableBytes: usage.bavail * usage.bsize };
+  }
+
+  async defaultSubnets(): Promise<string[]> {
+    const found = await unless('notFound', this.#docker.getNetwork('bridge').inspect() as Promise<Docker.NetworkInspectInfo>);
+    return (found?.IPAM?.Config ?? []).flatMap(({ Subnet: subnet }) => subnet ?? []);
+  }
+
+  async ensureNetwork({ name, bridge, subnet, owner }: { readonly name: string; readonly bridge: string; readonly subnet: string; readonly owner: string }): Promise<void> {
+    const there = await unless('notFound', this.#docker.getNetwork(name).inspect() as Promise<Docker.NetworkInspectInfo>);
+    const subnets = (there?.IPAM?.Config ?? []).flatMap((config) => config.Subnet ?? []);
+    if (there && subnets.join() === subnet) return;
+    // It is of another time's podCIDR. With containers on it the engine refuses, which is for the user to know.
+    if (there) await attempt(this.#docker.getNetwork(name).remove() as Promise<unknown>);
+    const { version } = await this.info();
+    // From 28 on the engine keeps other hosts from its containers' addresses unless a network says otherwise.
+    const open: Record<string, string> = Number.parseInt(version, 10) >= 28 ? { 'com.docker.network.bridge.gateway_mode_ipv4': 'nat-unprotected' } : {};
+    await attempt(this.#docker.createNetwork({
+      Name: name, Driver: 'bridge', CheckDuplicate: true, Labels: { [label.owner]: owner },
+      IPAM: { Driver: 'default', Config: [{ Subnet: subnet }] },
+      Options: { 'com.docker.network.bridge.name': bridge, ...open },
+    }));
   }
 
   async stats(id: string): Promise<ContainerStats | undefined> {

@@ -15,6 +15,8 @@ export const label = {
   sandboxStart: 'io.wherry.sandbox-start',
   /** 0 for the first container of its name, one more with each restart. */
   restartCount: 'io.wherry.restart-count',
+  /** `name@sha256:…` that its image was pulled by; absent for one that came from no registry. */
+  imageDigest: 'io.wherry.image-digest',
   /** Of the parts of the spec whose change restarts the container. */
   hash: 'io.wherry.hash',
   /** How long to wait, from its end, before the next one of its name is started; ms. */

@@ -60,10 +60,6 @@ export interface HostConfig {
   PidMode?: string;
   UTSMode?: string;
   PortBindings?: Record<string, { HostIp: string; HostPort: string }[]>;
-  ExtraHosts?: string[];
-  Dns?: string[];
-  DnsSearch?: string[];
-  DnsOptions?: string[];
   Sysctls?: Record<string, string>;
   Mounts?: Mount[];
   CpuShares?: number;
@@ -203,8 +199,11 @@ export interface Runtime {
   kill(id: string, signal: string): Promise<void>;
   /** Kills it if need be, and removes it with its anonymous volumes. Nothing when there is none. */
   remove(id: string): Promise<void>;
-  /** The same for one that by the engine never ran: it may be wrong about that, so its processes are looked for and killed. */
-  discard(id: string): Promise<void>;
+  /**
+   * Kills what the engine has lost sight of: processes of a container that by its word does not run. Returns how many
+   * there were; 0 also where the agent does not see the engine's processes. `id` is a whole one.
+   */
+  endStrays(id: string): Promise<number>;
   /** Runs a command in a running container, without input. */
   exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult>;
   /** Starts a command in a running container and connects to it. `conflict`: it is not running. */

@@ -1,4 +1,4 @@
-import { Channel } from '../../shared/channel.ts';
+import { Channel, relayWindow } from '../../shared/channel.ts';
 import { StreamReset, type ByteStream } from '../../shared/byte-stream.ts';
 import { decodeMessage, encodeMessage, isControl, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload } from '../../shared/protocol.ts';
 import type { FrameSocket } from '../../shared/socket.ts';
@@ -72,7 +72,7 @@ export class Connection {
     const aborted = (): void => this.#end('stopping');
     signal.addEventListener('abort', aborted, { once: true });
     this.#socket.listen({ frame: (bytes) => this.#frame(bytes), end: (why) => this.#end(why) });
-    this.#control('hello', { protocol: protocolVersion, agentVersion, node, bootId, ...state.held, items: state.items.size, ...(this.#options.upgrade ? { upgrades: this.#options.upgrade.arch } : {}) });
+    this.#control('hello', { protocol: protocolVersion, agentVersion, node, bootId, ...state.held, items: state.items.size, ...(this.#options.upgrade ? { upgrades: this.#options.upgrade.arch } : {}), relays: true });
     this.#beat();
     if (signal.aborted) aborted();
     await over;
@@ -102,6 +102,19 @@ export class Connection {
     this.#cancelFlush = this.#options.clock.after(ms, () => this.#flush());
   }
 
+  /** Whether the master relays. */
+  get relays(): boolean {
+    return this.#why === undefined && this.#welcome?.clusterCIDR !== undefined;
+  }
+
+  /** A stream to an endpoint on another node; undefined when the master is not there or relays nothing. @throws StreamReset when there are too many */
+  relay(wish: Omit<Payload<'relay'>, 'id'>): ByteStream | undefined {
+    if (!this.relays) return undefined;
+    const stream = this.#channel.open(relayWindow);
+    this.#control('relay', { id: stream.id, ...wish });
+    return stream;
+  }
+
   #flush(): void {
     this.#flushDueMs = Infinity;
     if (this.#why !== undefined) return;
@@ -122,12 +135,15 @@ export class Connection {
     report: () => { this.#outbox.reportAgain(); this.flushSoon(0); },
     open: ({ id, request }) => {
       this.#open();
-      this.#serve(this.#channel.accept(id), request);
+      this.#serve(this.#channel.accept(id, request.type === 'relay' ? relayWindow : undefined), request);
     },
     certificate: (answer) => this.#options.renewal?.answered(answer),
     notRenewed: ({ reason }) => this.#options.renewal?.refused(reason),
     upgrade: (wanted) => this.#options.upgrade?.wanted(wanted),
+    podToken: (answer) => this.#options.tokens?.answered(answer),
+    noPodToken: (answer) => this.#options.tokens?.refused(answer),
     upgradeSeen: ({ sha256 }) => this.#options.upgrade?.seen(sha256),
+    peers: (change) => this.#options.peers?.changed(change),
     bye: ({ reason, retry }) => { this.#retry = retry; this.#end(reason); },
   };
 
@@ -164,6 +180,8 @@ export class Connection {
     this.#beat();
     this.#compareClocks(settings.nowMs);
     if (settings.renews) this.#options.renewal?.opened(settings.nowMs, (request) => this.#control('renew', request));
+    if (settings.clusterCIDR && this.#options.peers) this.#control('peersWanted', this.#options.peers.wanted());
+    if (settings.tokens) this.#options.tokens?.opened((request) => this.#control('token', request));
     this.#options.upgrade?.opened((status) => this.#control('upgradeStatus', status));
   }
 
@@ -251,6 +269,7 @@ export class Connection {
     this.#cancelBeat?.();
     this.#cancelFlush?.();
     this.#options.renewal?.closed();
+    this.#options.tokens?.closed();
     this.#options.upgrade?.closed();
     this.#channel.close(why);
     this.#abort.abort();

@@ -42,6 +42,10 @@ export interface SessionOptions {
   readonly renewal?: CertificateRenewal;
   /** Upgrades this agent's program when the master asks for it; without it, it cannot be asked. */
   readonly upgrade?: UpgradeLink;
+  /** Keeps the nodes on this node's networks. */
+  readonly peers?: PeerLink;
+  /** Asks for tokens of the service accounts of this node's pods. */
+  readonly tokens?: TokenLink;
   /** How long reports wait for others to share their message. Default 20 ms. */
   readonly flushMs?: number;
   /** Default 256. */
@@ -62,6 +66,16 @@ export interface CertificateRenewal {
   refused(reason: string): void;
 }
 
+/** Asks for pods' tokens over sessions, one after the other; see volumes/tokens.ts. */
+export interface TokenLink {
+  /** A session of a master that makes tokens is open; `ask` sends a request. */
+  opened(ask: (request: Payload<'token'>) => void): void;
+  /** It is over, or was never one of such a master; no answer comes any more. */
+  closed(): void;
+  answered(answer: Payload<'podToken'>): void;
+  refused(answer: Payload<'noPodToken'>): void;
+}
+
 /** The master's way to replace this agent's program; see upgrade/upgrader.ts. */
 export interface UpgradeLink {
   /** Docker's name of the architecture. */
@@ -72,6 +86,13 @@ export interface UpgradeLink {
   closed(): void;
   wanted(wanted: Payload<'upgrade'>): void;
   seen(sha256: string): void;
+}
+
+/** Where the master tells of other nodes; see net/pod-network.ts. */
+export interface PeerLink {
+  /** What to ask for at the start of a session. */
+  wanted(): Payload<'peersWanted'>;
+  changed(change: Payload<'peers'>): void;
 }
 
 /** Attempt n (from 0) waits a random time up to `baseMs` × 2^n, at most `maxMs`; n starts over after `healthyMs` of a session. */

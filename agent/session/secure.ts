@@ -15,10 +15,16 @@ export interface SecureOptions {
   readonly sessions?: TlsSessions;
   /** How names become addresses; the system's way by default. */
   readonly lookup?: LookupFunction;
-  /** Time for TCP and TLS together. */
+  /** Time for TCP. The server's answer to TLS may take {@link answerFactor} times as long. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
+
+/**
+ * A master to which all of its agents come at once has them wait at its door, where they cost it nothing; whoever gives
+ * up and comes again only adds to the crowd.
+ */
+const answerFactor = 3;
 
 /**
  * The TLS session of the last connection, for the next: a resumed handshake takes less than half of the time at both
@@ -70,7 +76,12 @@ export function connectSecurely({ url, ca, name, identity, sessions, lookup, tim
       reject(error);
     };
     const stop = (): void => fail(new Error('stopped'));
-    const timer = setTimeout(() => fail(new Error(`no connection within ${timeoutMs / 1000} s`)), timeoutMs);
+    let timer = setTimeout(() => fail(new Error(`no connection within ${timeoutMs / 1000} s`)), timeoutMs);
+    socket.once('connect', () => {
+      clearTimeout(timer);
+      const answerMs = timeoutMs * answerFactor;
+      timer = setTimeout(() => fail(new Error(`no answer within ${answerMs / 1000} s`)), answerMs);
+    });
     const settle = (): void => {
       clearTimeout(timer);
       signal.removeEventListener('abort', stop);

@@ -12,6 +12,7 @@ export async function* openStream(request: StreamRequest, stream: ByteStream, op
     case 'logs': return yield* (await import('./logs.ts')).logs(request, options, signal);
     case 'exec': return yield* (await import('./exec.ts')).exec(request, stream, options, signal);
     case 'attach': return yield* (await import('./attach.ts')).attach(request, stream, options, signal);
+    case 'relay': return yield* (await import('./port-forward.ts')).relay(request, stream, options, signal);
     case 'portForward': return yield* (await import('./port-forward.ts')).portForward(request, stream, options, signal);
   }
 }

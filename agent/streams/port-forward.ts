@@ -1,12 +1,13 @@
 import { once } from 'node:events';
-import { connect, type OnReadOpts, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import type { ByteStream } from '../../shared/byte-stream.ts';
-import { maxChunk } from '../../shared/channel.ts';
+import { carry, SocketReader } from '../../shared/carry.ts';
 import { pacedWrite } from '../../shared/paced-write.ts';
 import type { StreamRequest } from '../../shared/protocol.ts';
 import { notFound, StatusError } from '../../shared/status.ts';
 
 export type PortForwardRequest = Extract<StreamRequest, { type: 'portForward' }>;
+export type RelayRequest = Extract<StreamRequest, { type: 'relay' }>;
 
 export interface PortForwardOptions {
   /** Where the pod's ports are: its address, or the node's own for a pod of the host's network; `''` while it has none; undefined when it is not here. */
@@ -22,7 +23,7 @@ const connectMs = 10_000;
  * @throws StatusError when the port cannot be reached
  */
 export async function* portForward(request: PortForwardRequest, stream: ByteStream, options: PortForwardOptions, signal: AbortSignal): AsyncIterable<Uint8Array> {
-  const reader = new Reader();
+  const reader = new SocketReader();
   const socket = await open(request, options, reader, signal);
   const stop = (): void => { socket.destroy(); };
   if (signal.aborted) return stop();
@@ -38,7 +39,18 @@ export async function* portForward(request: PortForwardRequest, stream: ByteStre
   }
 }
 
-async function open({ namespace, pod, uid, port }: PortForwardRequest, options: PortForwardOptions, reader: Reader, signal: AbortSignal): Promise<Socket> {
+/** Says that the pod has accepted. */
+const connected = Uint8Array.of(0);
+
+/** The same for a connection from another node's service proxy, byte-exact: what a reset is to one side is one to the other. */
+export async function* relay(request: RelayRequest, stream: ByteStream, options: PortForwardOptions, signal: AbortSignal): AsyncIterable<Uint8Array> {
+  const reader = new SocketReader();
+  const socket = await open(request, options, reader, signal);
+  yield connected;
+  await carry(socket, reader, stream);
+}
+
+async function open({ namespace, pod, uid, port }: PortForwardRequest | RelayRequest, options: PortForwardOptions, reader: SocketReader, signal: AbortSignal): Promise<Socket> {
   const host = options.address({ namespace, pod, uid });
   if (host === undefined) throw notFound({ group: '', plural: 'pods', kind: 'Pod' }, pod);
   if (host === '') throw new StatusError(500, '', `pod not running: ${pod}`);
@@ -53,47 +65,6 @@ async function open({ namespace, pod, uid, port }: PortForwardRequest, options: 
     socket.destroy();
     const { code } = error as NodeJS.ErrnoException;
     throw new StatusError(502, '', `dial tcp4 ${host}:${port}: ${code === 'ECONNREFUSED' ? 'connect: connection refused' : (error as Error).message}`);
-  }
-}
-
-/**
- * Reads a socket into one buffer, over and over: the bytes of {@link next} are good until the next call. Half a million
- * buffers a minute would keep the garbage collector busier than all else.
- */
-class Reader {
-  /** Given to `connect`. */
-  readonly onread: OnReadOpts;
-  readonly #buffer = Buffer.allocUnsafeSlow(4 * maxChunk);
-  #filled: Uint8Array | undefined;
-  #over = false;
-  #socket: Socket | undefined;
-  #wake = (): void => {};
-
-  constructor() {
-    this.onread = { buffer: this.#buffer, callback: (count) => this.#arrived(count) };
-  }
-
-  follow(socket: Socket): void {
-    this.#socket = socket;
-    const over = (): void => { this.#over = true; this.#wake(); };
-    socket.once('end', over).once('close', over);
-  }
-
-  /** Undefined at the end. */
-  async next(): Promise<Uint8Array | undefined> {
-    if (this.#socket?.isPaused()) this.#socket.resume();
-    while (!this.#filled && !this.#over) await new Promise<void>((resolve) => { this.#wake = resolve; });
-    const filled = this.#filled;
-    this.#filled = undefined;
-    return filled;
-  }
-
-  /** False: nothing more is read until it is asked for. */
-  #arrived(count: number): boolean {
-    this.#filled = this.#buffer.subarray(0, count);
-    this.#socket?.pause();
-    this.#wake();
-    return false;
   }
 }
 

@@ -3,9 +3,10 @@ import { dirname, join, normalize } from 'node:path';
 import type { Pod } from '../../shared/kinds/pod.ts';
 import type { Volume } from '../../shared/kinds/volume.ts';
 import type { VolumeSources } from './index.ts';
+import { tokenFileOwner, type TokenOf } from './token-file.ts';
 
-/** One file of a volume; `mode` in permission bits. */
-export interface VolumeFile { readonly data: Buffer; readonly mode: number }
+/** One file of a volume; `mode` in permission bits, `owner` a uid where it is not the agent's. */
+export interface VolumeFile { readonly data: Buffer; readonly mode: number; readonly owner?: number }
 
 export const isFileVolume = (volume: Volume): boolean =>
   Boolean(volume.configMap ?? volume.secret ?? volume.projected ?? volume.downwardAPI);
@@ -22,7 +23,7 @@ interface DownwardItem {
  * The files of a configMap, secret, downwardAPI or projected volume, by relative path.
  * @throws Error with the kubelet's words when an object or key is missing that is not optional
  */
-export function filesOf(pod: Pod, volume: Volume, sources: VolumeSources): Map<string, VolumeFile> {
+export function filesOf(pod: Pod, volume: Volume, sources: VolumeSources, tokenOf?: TokenOf): Map<string, VolumeFile> {
   const files = new Map<string, VolumeFile>();
   const mode = (volume.configMap ?? volume.secret ?? volume.downwardAPI ?? volume.projected)?.defaultMode ?? 0o644;
   const add = new Adder(pod, sources, files, mode);
@@ -33,7 +34,7 @@ export function filesOf(pod: Pod, volume: Volume, sources: VolumeSources): Map<s
     if (source.configMap) add.configMap(source.configMap);
     if (source.secret) add.secret(source.secret.name ?? '', source.secret);
     if (source.downwardAPI) add.downward(source.downwardAPI.items ?? []);
-    // serviceAccountToken: this version issues none. The CA and the namespace beside it are ordinary sources.
+    if (source.serviceAccountToken) add.token(source.serviceAccountToken.path, tokenOf?.(source.serviceAccountToken));
   }
   return files;
 }
@@ -58,13 +59,13 @@ class Adder {
     const data = new Map<string, Buffer>();
     for (const [key, text] of Object.entries(found?.data ?? {})) data.set(key, Buffer.from(text));
     for (const [key, base64] of Object.entries(found?.binaryData ?? {})) data.set(key, Buffer.from(base64, 'base64'));
-    this.#keys(data, source);
+    this.#keys(data, source, 'config');
   }
 
   secret(name: string, source: Keys): void {
     const found = this.#sources.secret(this.#namespace, name);
     if (!found && !source.optional) throw new Error(`secret "${name}" not found`);
-    this.#keys(new Map(Object.entries(found?.data ?? {}).map(([key, base64]) => [key, Buffer.from(base64, 'base64')])), source);
+    this.#keys(new Map(Object.entries(found?.data ?? {}).map(([key, base64]) => [key, Buffer.from(base64, 'base64')])), source, 'secret');
   }
 
   downward(items: readonly DownwardItem[]): void {
@@ -75,11 +76,18 @@ class Adder {
     }
   }
 
+  /** Without a token there is no file: whoever needs it must not take an empty one for it. */
+  token(path: string, text: string | undefined): void {
+    if (text === undefined) return;
+    const { mode, owner } = tokenFileOwner(this.#pod, this.#mode);
+    this.#add(path, Buffer.from(text), mode, owner);
+  }
+
   get #namespace(): string {
     return this.#pod.metadata.namespace ?? '';
   }
 
-  #keys(data: ReadonlyMap<string, Buffer>, { items, optional }: Keys): void {
+  #keys(data: ReadonlyMap<string, Buffer>, { items, optional }: Keys, type: 'config' | 'secret'): void {
     if (!items) {
       for (const [key, bytes] of data) this.#add(key, bytes, undefined);
       return;
@@ -87,14 +95,14 @@ class Adder {
     for (const { key, path, mode } of items) {
       const bytes = data.get(key);
       if (bytes) this.#add(path, bytes, mode);
-      else if (!optional) throw new Error(`references non-existent config key: ${key}`);
+      else if (!optional) throw new Error(`references non-existent ${type} key: ${key}`);
     }
   }
 
-  #add(path: string, data: Buffer, mode: number | undefined): void {
+  #add(path: string, data: Buffer, mode: number | undefined, owner?: number): void {
     const clean = normalize(path);
     if (clean.startsWith('/') || clean === '.' || clean.split('/')[0]?.startsWith('..')) throw new Error(`invalid path: ${path}`);
-    this.#files.set(clean, { data, mode: mode ?? this.#mode });
+    this.#files.set(clean, { data, mode: mode ?? this.#mode, ...(owner === undefined ? {} : { owner }) });
   }
 }
 
@@ -125,10 +133,10 @@ export async function writeFiles(folder: string, files: ReadonlyMap<string, Volu
 
 async function writeOne(path: string, file: VolumeFile, group: number | undefined): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-  await writeFile(path, file.data);
+  await writeFile(path, file.data, { mode: 0o600 });
   // chmod, because the mode of a created file is subject to the umask.
-  await chmod(path, group === undefined ? file.mode : file.mode | 0o040 | ((file.mode & 0o100) >> 3));
-  if (group !== undefined) await chown(path, -1, group);
+  await chmod(path, group === undefined ? file.mode : file.mode | 0o440);
+  if (group !== undefined || file.owner !== undefined) await chown(path, file.owner ?? -1, group ?? -1);
 }
 
 async function same(folder: string, files: ReadonlyMap<string, VolumeFile>): Promise<boolean> {

@@ -1,11 +1,9 @@
-import { execFile } from 'node:child_process';
-import { chmod, chown, mkdir, open, readFile, stat } from 'node:fs/promises';
+import { chmod, mkdir, open, stat } from 'node:fs/promises';
 import type { Stats } from 'node:fs';
-import { promisify } from 'node:util';
 import type { EmptyDirVolumeSource, HostPathVolumeSource } from '../../shared/kinds/volume.ts';
 import { amount } from '../runtime/amount.ts';
-
-const run = promisify(execFile);
+import { isMounted, isSeenByEngine, mount, unmount } from './mount-table.ts';
+import { setOwnership } from './ownership.ts';
 
 /** What must be at a path for each type, as the kubelet words its absence. */
 const checks: Readonly<Record<string, readonly [(found: Stats) => boolean, string]>> = {
@@ -28,44 +26,48 @@ export async function prepareHostPath({ path, type }: HostPathVolumeSource): Pro
   }
   switch (type) {
     // With no type the engine makes a directory; so does DirectoryOrCreate.
-    case undefined: case '': case 'DirectoryOrCreate': await mkdir(path, { recursive: true, mode: 0o755 }); return;
-    case 'FileOrCreate': await (await open(path, 'a', 0o644)).close(); return;
+    case undefined: case '': case 'DirectoryOrCreate': return makeDirectory(path, 0o755);
+    case 'FileOrCreate': return makeFile(path);
     default: throw new Error(`hostPath type check failed: ${path} ${check?.[1] ?? `has unknown type ${type}`}`);
   }
 }
 
-/** Makes an emptyDir, on disk or as a tmpfs, writable by all as the kubelet has it; the group inherits with fsGroup. @throws Error */
-export async function prepareEmptyDir(path: string, source: EmptyDirVolumeSource, group: number | undefined): Promise<void> {
-  if (source.medium?.startsWith('HugePages')) throw new Error(`medium ${source.medium} is not served`);
-  const made = await mkdir(path, { recursive: true });
-  const mount = source.medium === 'Memory' && !(await mountsUnder(path)).includes(path);
-  if (mount) await mountMemory(path, source);
-  // What is there already may have been changed by the pod itself.
-  if (!made && !mount) return;
-  if (group !== undefined) await chown(path, -1, group);
-  await chmod(path, group === undefined ? 0o777 : 0o2777);
+/** Makes a directory with its parents, of these bits whatever the umask is. @throws Error as Go words it */
+export async function makeDirectory(path: string, mode: number): Promise<void> {
+  const made = await mkdir(path, { recursive: true, mode: 0o755 }).catch((error: NodeJS.ErrnoException) => { throw new Error(`mkdir ${path}: ${words(error)}`); });
+  if (made !== undefined) await chmod(path, mode);
 }
 
-async function mountMemory(path: string, { sizeLimit }: EmptyDirVolumeSource): Promise<void> {
-  const size = amount(sizeLimit);
-  await run('mount', ['-t', 'tmpfs', ...(size ? ['-o', `size=${Math.trunc(size)}`] : []), 'tmpfs', path]);
-  // An agent with a mount namespace of its own (`install --sandbox`) is alone in seeing it.
-  const table = await readFile('/proc/1/mountinfo', 'utf8').catch(() => undefined);
-  if (table === undefined || mountPoints(table).includes(path)) return;
-  await run('umount', ['-l', path]);
+async function makeFile(path: string): Promise<void> {
+  const file = await open(path, 'a', 0o644).catch((error: NodeJS.ErrnoException) => { throw new Error(`open ${path}: ${words(error)}`); });
+  await file.chmod(0o644);
+  await file.close();
+}
+
+const errnoWords: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file or directory', ENOTDIR: 'not a directory', EACCES: 'permission denied', EROFS: 'read-only file system', EPERM: 'operation not permitted', ENOSPC: 'no space left on device',
+};
+const words = ({ code = '', message }: NodeJS.ErrnoException): string => errnoWords[code] ?? message;
+
+/**
+ * Makes an emptyDir, on disk or as a tmpfs, writable by all as the kubelet has it; the group inherits with fsGroup.
+ * `mostBytes` bounds a tmpfs whatever it asks for. @throws Error
+ */
+export async function prepareEmptyDir(path: string, source: EmptyDirVolumeSource, group: number | undefined, mostBytes = Infinity): Promise<void> {
+  if (source.medium?.startsWith('HugePages')) throw new Error(`medium ${source.medium} is not served`);
+  if (source.medium && source.medium !== 'Memory') throw new Error(`unknown storage medium ${JSON.stringify(source.medium)}`);
+  const made = await mkdir(path, { recursive: true });
+  const inMemory = source.medium === 'Memory' && !(await isMounted(path));
+  if (inMemory) await mountMemory(path, Math.min(amount(source.sizeLimit) || Infinity, mostBytes));
+  // What is there already may have been changed by the pod itself.
+  if (!made && !inMemory) return;
+  await chmod(path, 0o777);
+  if (group !== undefined) await setOwnership(path, group);
+}
+
+async function mountMemory(path: string, bytes: number): Promise<void> {
+  await mount(['-t', 'tmpfs', ...(bytes === Infinity ? [] : ['-o', `size=${Math.trunc(bytes)}`]), 'tmpfs', path]);
+  if (await isSeenByEngine(path)) return;
+  await unmount(path);
   throw new Error('medium Memory cannot be served: what this agent mounts is not seen by the engine (install it with --no-sandbox)');
 }
-
-/** Unmounts what is mounted below a folder, so that it can be removed. */
-export async function unmountAll(folder: string): Promise<void> {
-  for (const path of (await mountsUnder(folder)).reverse()) await run('umount', ['-l', path]).catch(() => undefined);
-}
-
-async function mountsUnder(folder: string): Promise<string[]> {
-  return mountPoints(await readFile('/proc/self/mountinfo', 'utf8').catch(() => '')).filter((path) => path === folder || path.startsWith(`${folder}/`));
-}
-
-const mountPoints = (table: string): string[] => table.split('\n').map((line) => unescaped(line.split(' ')[4] ?? ''));
-
-/** The kernel writes blanks as octal. */
-const unescaped = (path: string): string => path.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));

@@ -1,5 +1,5 @@
 import { fork, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,8 +21,9 @@ export const sizes = {
 };
 
 const serviceCidr = '10.96.0.0/16';
-/** For whoever looks closer: `MASTER_FLAGS=--cpu-prof`; the master is then ended gently. */
+/** For whoever looks closer: `MASTER_FLAGS=--cpu-prof`, `LOADER_FLAGS=…`; both are then ended gently. */
 const masterFlags = process.env['MASTER_FLAGS']?.split(' ') ?? [];
+const loaderFlags = process.env['LOADER_FLAGS']?.split(' ') ?? [];
 const program = fileURLToPath(new URL('../../master/main.js', import.meta.url));
 const agentsProgram = fileURLToPath(new URL('./agents.js', import.meta.url));
 
@@ -108,7 +109,7 @@ export class Fleet {
 
   constructor(count: number, loaders: number) {
     this.count = count;
-    this.#children = Array.from({ length: loaders }, () => fork(agentsProgram, { execArgv: ['--max-old-space-size=8192'] }));
+    this.#children = Array.from({ length: loaders }, () => fork(agentsProgram, { execArgv: ['--max-old-space-size=8192', ...loaderFlags] }));
     for (const [index, child] of this.#children.entries()) {
       child.on('message', (answer: Answer) => {
         const key = `${index}/${answer.id}`;
@@ -160,7 +161,7 @@ export class Fleet {
   }
 
   stop(): void {
-    for (const child of this.#children) child.kill('SIGKILL');
+    for (const child of this.#children) loaderFlags.length > 0 ? child.disconnect() : child.kill('SIGKILL');
   }
 
   #ask<T extends Answer['type']>(ask: Body<Ask>): Promise<Extract<Answer, { type: T }>[]> {
@@ -182,12 +183,15 @@ function freePort(): Promise<number> {
   });
 }
 
-/** A master on a seeded data directory, not started yet. */
+/** A master on a seeded data directory, not started yet. With `SEED_CACHE=DIRECTORY` a later run finds it there. */
 export async function seededMaster(of: Partial<typeof sizes> = {}): Promise<FleetMaster> {
   const master = await FleetMaster.create();
   const began = nowMs();
   const { agents, pods: podsPerAgent, services, endpoints: endpointsPerService } = { ...sizes, ...of };
-  await seed({ directory: master.directory, agents, podsPerAgent, services, endpointsPerService, serviceCidr });
+  const kept = process.env['SEED_CACHE'] && join(process.env['SEED_CACHE'], [agents, podsPerAgent, services, endpointsPerService].join('-'));
+  if (kept && existsSync(kept)) cpSync(kept, master.directory, { recursive: true });
+  else await seed({ directory: master.directory, agents, podsPerAgent, services, endpointsPerService, serviceCidr });
+  if (kept && !existsSync(kept)) cpSync(master.directory, kept, { recursive: true });
   note(`seeded ${agents} nodes, ${agents * podsPerAgent} pods, ${services} services in ${((nowMs() - began) / 1000).toFixed(1)} s`);
   return master;
 }

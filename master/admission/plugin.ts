@@ -1,6 +1,7 @@
 import type { Clock } from '../../shared/clock.ts';
 import type { Kind } from '../../shared/kind.ts';
 import type { KubeObject } from '../../shared/meta.ts';
+import type { Policy } from '../registry/policy.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Attempt } from '../registry/types.ts';
 
@@ -8,6 +9,8 @@ import type { Attempt } from '../registry/types.ts';
 export interface AdmissionContext {
   readonly registry: Registry;
   readonly clock: Clock;
+  /** Who may do what; without it, roles are written unchecked. */
+  readonly policy?: Policy;
 }
 
 /** Whether an attempt is about objects of a kind themselves, not about one of their subresources. */

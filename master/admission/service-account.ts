@@ -2,12 +2,13 @@ import { pods, type Pod } from '../../shared/kinds/pod.ts';
 import { serviceAccounts, type ServiceAccount } from '../../shared/kinds/serviceaccount.ts';
 import { forbidden } from '../../shared/status.ts';
 import type { Admission } from '../registry/types.ts';
+import { automounts, mountApiAccess } from './api-access.ts';
 import { concerns, type AdmissionContext } from './plugin.ts';
 
 /** How long a pod waits for the service account of a namespace that is only just made. */
 const patienceMs = 1000;
 
-/** Gives pods a service account: `default` unless they name one, which must exist. Its pull secrets become theirs. */
+/** Gives pods a service account: `default` unless they name one, which must exist. Its pull secrets become theirs, and they get its token. */
 export function serviceAccount(context: AdmissionContext): Admission {
   return {
     name: 'ServiceAccount',
@@ -20,6 +21,7 @@ export function serviceAccount(context: AdmissionContext): Admission {
       const account = context.registry.find(serviceAccounts, attempt.namespace, name) ?? await appears(context, attempt.namespace, name);
       if (!account) throw forbidden(pods, attempt.name, `error looking up service account ${attempt.namespace}/${name}: serviceaccount ${JSON.stringify(name)} not found`);
       if (!spec.imagePullSecrets?.length && account.imagePullSecrets?.length) spec.imagePullSecrets = structuredClone(account.imagePullSecrets);
+      if (automounts(attempt.object as Pod, account)) mountApiAccess(attempt.object as Pod);
     },
   };
 }

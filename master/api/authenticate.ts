@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
 import { unauthorized } from '../../shared/status.ts';
+import type { TokenVerdict } from '../registry/account-tokens.ts';
 import type { User } from '../registry/types.ts';
 import { anonymous } from './exchange.ts';
 
@@ -10,6 +11,8 @@ import { anonymous } from './exchange.ts';
 export interface TokenAuthenticator {
   /** The token's user, or undefined for a token that is unknown, expired or revoked. */
   authenticate(token: string): User | undefined | Promise<User | undefined>;
+  /** What a token is worth for any of some audiences (none: the API); undefined for one that is unknown. Without it, {@link authenticate} tells. */
+  review?(token: string, audiences: readonly string[]): TokenVerdict | undefined | Promise<TokenVerdict | undefined>;
 }
 
 /** A group that every authenticated user is in. */

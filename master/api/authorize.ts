@@ -74,7 +74,14 @@ const selfReviews: Readonly<Record<string, readonly string[]>> = {
 
 const inGroup = (user: User, group: string): boolean => user.groups.includes(group);
 
-/** Rules for clusters without RBAC: masters may do all, a node its own, the others look around. */
+/** What needs no role: masters may do all, a node its own, everybody sees whether the server lives. */
+export const coreAuthorizer: Authorizer = {
+  authorize: ({ user, verb, resource, path }) => ({ allowed: inGroup(user, masters)
+    || (resource ? nodeUser(user, verb, resource) : (verb === 'get' || verb === 'head') && isOpen(path)) }),
+  rulesFor: (user) => (inGroup(user, masters) ? rulesOf(user) : { resourceRules: [], nonResourceRules: [{ verbs: ['get'], nonResourceURLs: openPaths }] }),
+};
+
+/** Rules for servers without roles: the same, and the others look around. */
 export const basicAuthorizer: Authorizer = {
   authorize: (access) => ({ allowed: mayDo(access) }),
   rulesFor: (user) => rulesOf(user),
@@ -84,11 +91,16 @@ function mayDo({ user, verb, resource, path }: Access): boolean {
   if (inGroup(user, masters)) return true;
   if (!resource) return (verb === 'get' || verb === 'head') && mayRead(user, path);
   if (verb === 'create' && inGroup(user, authenticated) && selfReviews[resource.group]?.includes(resource.resource)) return true;
-  return inGroup(user, nodes) && user.name.startsWith('system:node:') && nodeMay(user.name.slice('system:node:'.length), verb, resource);
+  return nodeUser(user, verb, resource);
 }
 
+const nodeUser = (user: User, verb: string, resource: AccessResource): boolean =>
+  inGroup(user, nodes) && user.name.startsWith('system:node:') && nodeMay(user.name.slice('system:node:'.length), verb, resource);
+
+const isOpen = (path: string): boolean => openPaths.includes(path) || /^\/(?:livez|readyz|healthz)\//.test(path);
+
 function mayRead(user: User, path: string): boolean {
-  if (openPaths.includes(path) || /^\/(?:livez|readyz|healthz)\//.test(path)) return true;
+  if (isOpen(path)) return true;
   return inGroup(user, authenticated) && discoveryPaths.some((known) => (known.endsWith('/*') ? path.startsWith(known.slice(0, -1)) : path === known));
 }
 

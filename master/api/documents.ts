@@ -1,6 +1,7 @@
 import type { Kind } from '../../shared/kind.ts';
 import { EvictionSchema } from '../registry/eviction.ts';
 import { ScaleSchema } from '../registry/scale.ts';
+import { TokenRequestSchema } from '../registry/token-request.ts';
 import { noSuchMethod } from './kinds.ts';
 import { discoveryAt, type Discovery } from './discovery.ts';
 import type { Exchange } from './exchange.ts';
@@ -16,7 +17,7 @@ export class Documents {
   constructor(kinds: readonly Kind[], address: string, version: Version) {
     this.#kinds = kinds;
     this.#address = address;
-    this.openApi = new OpenApi({ kinds, extras: [ScaleSchema, EvictionSchema], version: version.gitVersion });
+    this.openApi = new OpenApi({ kinds, extras: [ScaleSchema, EvictionSchema, TokenRequestSchema], version: version.gitVersion });
   }
 
   discovery(path: string, accept: string): Discovery | undefined {

@@ -32,7 +32,7 @@ export async function patchObject(call: Call): Promise<void> {
 }
 
 /** The 422 for a patch that makes no object of its kind: it names no object, and shows the patch, or what came of it. */
-function noSense({ type, body }: Patch, patched: unknown, why: string): Error {
+export function noSense({ type, body }: Patch, patched: unknown, why: string): Error {
   const shown = type === 'strategic' ? goText(body) : JSON.stringify(patched);
   return invalid({ group: '', plural: '', kind: '' }, '', [fieldInvalid('patch', shown, why)]);
 }

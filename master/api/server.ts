@@ -87,6 +87,8 @@ export interface ApiServer {
   useTls(tls: Tls): void;
   /** Clients watching now. */
   readonly watchers: number;
+  /** When more agents came than could be served, on the monotonic clock; -Infinity: never. */
+  readonly crowdedMs: number;
 }
 
 export function createApiServer(options: ApiServerOptions): ApiServer {
@@ -110,6 +112,7 @@ class Apiserver implements ApiServer {
   readonly #authenticator: Authenticator;
   readonly #documents: Documents;
   readonly #server: Server | SecureServer;
+  #doorway: Doorway | undefined;
   /** Connections of exec, attach and port-forward. */
   readonly #upgraded = new Set<Duplex>();
   #listening: Promise<number> | undefined;
@@ -123,7 +126,7 @@ class Apiserver implements ApiServer {
     (x) => answerHealth(x, this.#options.healthChecks ?? [], this.#options.version),
     (x) => this.#answerRoute(x),
     (x) => answerDocuments(x, this.#documents),
-    (x) => answerReview(x, this.#options.authorizer),
+    (x) => answerReview(x, this.#options),
     (x) => this.#answerResource(x),
   ];
 
@@ -140,6 +143,10 @@ class Apiserver implements ApiServer {
 
   get watchers(): number {
     return this.#watches.size;
+  }
+
+  get crowdedMs(): number {
+    return this.#doorway?.stats.crowdedMs ?? -Infinity;
   }
 
   useTls(tls: Tls): void {
@@ -172,7 +179,10 @@ class Apiserver implements ApiServer {
     const server = tls
       ? createHttps({ ...limits, ...tls, ...tlsLimits, requestCert: true, rejectUnauthorized: false, handshakeTimeout: 20_000 }, handle)
       : createHttp(limits, handle);
-    if (guests && 'setSecureContext' in server) new Doorway({ clock, guests }).guard(server);
+    if (guests && 'setSecureContext' in server) {
+      this.#doorway = new Doorway({ clock, guests });
+      this.#doorway.guard(server);
+    }
     server.on('upgrade', (req, socket, head) => void this.#upgrade(req, socket, head));
     server.on('clientError', (_error, socket) => refuseUpgrade(socket, 400, 'Bad Request'));
     return server;

@@ -10,6 +10,7 @@ import { badRequest, fieldRequired, invalid, unsupportedMediaType } from '../../
 import { sendJson, sendSuccess } from './answer.ts';
 import { mediaType } from './body.ts';
 import { checkStrict, readDocument } from './document.ts';
+import { ephemeralContainers } from './ephemeral-containers.ts';
 import type { Exchange } from './exchange.ts';
 import { noSuchMethod, noSuchResource } from './kinds.ts';
 import { patchObject, readPatch } from './patch.ts';
@@ -69,6 +70,7 @@ export function answerSubresource(call: Call): Promise<void> | void {
 }
 
 const specials: Readonly<Record<string, (call: Call) => Promise<void>>> = {
+  'pods/ephemeralcontainers': ephemeralContainers,
   'pods/binding': (call) => bindPod(call, call.request.name),
   'pods/eviction': evictPod,
   'pods/log': podLog,

@@ -1,3 +1,5 @@
+import type { AccountTokens } from '../registry/account-tokens.ts';
+
 /** What controllers need to know about this cluster. Durations in milliseconds. */
 export interface Settings {
   /** Where the API is reached from within the cluster: the endpoint of the service default/kubernetes. */
@@ -5,8 +7,12 @@ export interface Settings {
   readonly apiServerPort: number;
   /** Cluster address of the service default/kubernetes: the first of the service range. */
   readonly kubernetesServiceIP: string;
+  /** Cluster address of the service kube-system/kube-dns. `''` or absent: there is none. */
+  readonly clusterDNS?: string;
   /** PEM; published in every namespace as the ConfigMap kube-root-ca.crt. Empty: not published. */
   readonly caCertificate: string;
+  /** Fills token Secrets; without it they stay empty. */
+  readonly accountTokens?: Pick<AccountTokens, 'issueLegacy' | 'isLegacy'>;
   /** Silence after which a node's state is unknown. Default 40 s. */
   readonly nodeMonitorGraceMs?: number;
   /** The same before a node has ever reported. Default 60 s. */

@@ -1,5 +1,8 @@
+import type { Kind } from '../../shared/kind.ts';
 import { configMaps } from '../../shared/kinds/configmap.ts';
 import { endpointSlices } from '../../shared/kinds/endpointslice.ts';
+import { persistentVolumes } from '../../shared/kinds/persistentvolume.ts';
+import { persistentVolumeClaims, type PersistentVolumeClaim } from '../../shared/kinds/persistentvolumeclaim.ts';
 import { pods, type Pod } from '../../shared/kinds/pod.ts';
 import { secrets } from '../../shared/kinds/secret.ts';
 import { services } from '../../shared/kinds/service.ts';
@@ -7,7 +10,8 @@ import type { KubeObject } from '../../shared/meta.ts';
 import { packItem, type Item } from '../../shared/protocol.ts';
 import type { KindChange, Stored } from '../registry/types.ts';
 import type { Registry } from '../registry/registry.ts';
-import { configMapItem, itemFormat, podItem, sameForAgent, secretItem } from './items.ts';
+import { isBound } from '../registry/volumes.ts';
+import { claimItem, configMapItem, itemFormat, podItem, sameForAgent, secretItem } from './items.ts';
 import { dependenciesOf, type DependencyKey } from './references.ts';
 import { ServiceTable } from './service-table.ts';
 import { Tombstones } from './tombstones.ts';
@@ -51,8 +55,8 @@ export interface Resumption extends NodeItems {
 }
 
 /**
- * What each node must know, derived from the registry's changes: its pods until they are gone, the config maps and
- * secrets that these refer to, and all services. Keeps keys and revisions, and reads objects when they are sent.
+ * What each node must know, derived from the registry's changes: its pods until they are gone, the config maps,
+ * secrets and claims that these refer to, and all services. Keeps keys and revisions, and reads objects when they are sent.
  */
 export class Assignments {
   readonly services: ServiceTable;
@@ -141,7 +145,7 @@ export class Assignments {
         else if (change.type === 'DELETED') this.services.removedBefore(change);
         break;
       case pods.prefix: this.#applyPod(change, before); break;
-      case configMaps.prefix: case secrets.prefix:
+      case configMaps.prefix: case secrets.prefix: case persistentVolumeClaims.prefix:
         if (!before || change.type === 'DELETED') this.#applyDependency(change);
         break;
     }
@@ -168,7 +172,7 @@ export class Assignments {
   }
 
   #applyDependency(change: KindChange): void {
-    const key: DependencyKey = `${change.kind.prefix === secrets.prefix ? 'secret' : 'configMap'}/${change.namespace}/${change.name}`;
+    const key: DependencyKey = `${dependencyType(change.kind.prefix)}/${change.namespace}/${change.name}`;
     const used = this.#users.get(key);
     if (!used) return;
     used.exists = change.type !== 'DELETED';
@@ -288,12 +292,17 @@ export class Assignments {
     const [type = '', namespace = '', name = ''] = key.split('/');
     if (type === 'pod') return packed(this.#registry.stored(pods, namespace, name), podItem);
     if (type === 'secret') return packed(this.#registry.stored(secrets, namespace, name), secretItem);
+    if (type === 'claim') return packed(this.#registry.stored(persistentVolumeClaims, namespace, name), (claim, revision) => claimItem(claim, revision, this.#volumeOf(claim)));
     return packed(this.#registry.stored(configMaps, namespace, name), configMapItem);
+  }
+
+  #volumeOf(claim: PersistentVolumeClaim) {
+    return isBound(claim) ? this.#registry.find(persistentVolumes, '', claim.spec.volumeName ?? '') : undefined;
   }
 
   #dependency(key: DependencyKey): { revision: number } {
     const [type, namespace = '', name = ''] = key.split('/');
-    return (type === 'secret' ? this.#registry.stored(secrets, namespace, name) : this.#registry.stored(configMaps, namespace, name)) ?? { revision: 0 };
+    return this.#registry.stored(dependencyKinds[type as keyof typeof dependencyKinds], namespace, name) ?? { revision: 0 };
   }
 
   /** How many items a node holds that has everything. */
@@ -304,6 +313,11 @@ export class Assignments {
     return this.services.size + (entry?.pods.size ?? 0) + existing.length;
   }
 }
+
+const dependencyKinds = { secret: secrets as unknown as Kind, configMap: configMaps as unknown as Kind, claim: persistentVolumeClaims as unknown as Kind };
+
+const dependencyType = (prefix: string): keyof typeof dependencyKinds =>
+  (prefix === secrets.prefix ? 'secret' : prefix === configMaps.prefix ? 'configMap' : 'claim');
 
 const packed = <T extends KubeObject>(stored: Stored<T> | undefined, make: (object: T, revision: number) => Item): Buffer | undefined =>
   stored && packItem(make(stored.object, stored.revision));

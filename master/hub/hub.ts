@@ -16,6 +16,8 @@ import { writeEvents } from './event-reports.ts';
 import { Gate } from './gate.ts';
 import { renewLeases } from './leases.ts';
 import { writeNode } from './node-status.ts';
+import { PeerTable } from './peers.ts';
+import { relay, type RelayRequest } from './relay.ts';
 import { writePodReports } from './pod-status.ts';
 import { Session, type ClusterSettings, type ReportHandlers } from './session.ts';
 import { nodeOf } from './writer.ts';
@@ -30,6 +32,8 @@ export interface HubOptions {
   readonly admits?: (node: string) => boolean;
   /** Told how far upgrades of agents are; see upgrade-roll.ts. */
   readonly onUpgradeStatus?: (node: string, status: Payload<'upgradeStatus'>) => void;
+  /** Makes a token for a pod of a node; rejects when the node may not have it. */
+  readonly podToken?: (node: string, request: Payload<'token'>) => Promise<string>;
   /** What welcome tells a node; asked again when its Node object changes. */
   readonly settings: (node: string) => ClusterSettings;
   /** Silence after which a node counts as lost. Default 40 s. */
@@ -69,6 +73,7 @@ export class Hub {
   readonly #arrivals = new Map<string, number>();
   readonly #sending = new Gate(32);
   readonly #reports: ReportHandlers;
+  readonly #peers = new PeerTable();
   #assignments: Assignments | undefined;
   #scope: Scope | undefined;
   /** Revision of the last frames that all sessions shared: the next ones fit whoever holds it or a later one. */
@@ -96,6 +101,7 @@ export class Hub {
     const { registry, clock } = this.#options;
     const scope = this.#scope = new Scope(signal);
     const assignments = new Assignments(registry);
+    await this.#peers.load(registry, () => sleep(clock, 0, signal));
     await assignments.load(() => sleep(clock, 0, signal), (changes) => this.#changed(changes), scope.signal);
     this.#sharedAt = assignments.revision;
     assignments.services.take(0, 0);
@@ -137,7 +143,7 @@ export class Hub {
   accept(node: string, socket: FrameSocket): void {
     const assignments = this.#assignments;
     if (!assignments) return socket.destroy();
-    const { clock, log, masterVersion, heartbeatMs = heartbeatFor(this.#graceMs), settings } = this.#options;
+    const { clock, log, masterVersion, heartbeatMs = heartbeatFor(this.#graceMs), settings, podToken } = this.#options;
     const older = this.#sessions.get(node);
     older?.session.bye('replaced by a newer session of this node', true);
     const session = new Session({
@@ -146,6 +152,9 @@ export class Hub {
       admitted: () => this.#options.admits?.(node) ?? true,
       ...(this.#options.enroller.renew ? { renew: (request) => renewCertificate(this.#options.enroller, node, request) } : {}),
       lacksReports: () => lacksReports(this.#options.registry.find(nodes, '', node)),
+      ...(podToken ? { podToken: (request) => podToken(node, request) } : {}),
+      relay: (stream, wish) => relay(stream, wish, { registry: this.#options.registry, open: (target, request) => this.#openRelay(target, request) }),
+      peers: (networks) => this.#peers.within(networks),
       upgrading: (status) => this.#options.onUpgradeStatus?.(node, status),
     });
     const done = session.run(older?.done ?? Promise.resolve()).finally(() => this.#ended(node, session));
@@ -192,6 +201,12 @@ export class Hub {
     return session.openStream(request);
   }
 
+  #openRelay(node: string, request: RelayRequest): ByteStream {
+    const session = this.#sessions.get(node)?.session;
+    if (!session?.isOpen) throw new StreamReset(503, `node "${node}" is not connected`);
+    return session.openRelay(request);
+  }
+
   /** For metrics and tests: sessions, agents that hold less than the newest revision sent to them, agents waiting for a snapshot. */
   stats(): { readonly sessions: number; readonly unacknowledged: number; readonly waiting: number; readonly revision: number } {
     const all = [...this.#sessions.values()];
@@ -233,6 +248,8 @@ export class Hub {
   }
 
   #nodeChanged(change: KindChange): void {
+    const peers = this.#peers.apply(change);
+    if (peers) for (const { session: other } of this.#sessions.values()) other.peerChanged(peers);
     const session = this.#sessions.get(change.name)?.session;
     if (change.type === 'DELETED') {
       this.#lastSeen.delete(change.name);

@@ -1,5 +1,7 @@
 import type { ConfigMap } from '../../shared/kinds/configmap.ts';
 import type { EndpointSlice } from '../../shared/kinds/endpointslice.ts';
+import type { PersistentVolume } from '../../shared/kinds/persistentvolume.ts';
+import type { PersistentVolumeClaim } from '../../shared/kinds/persistentvolumeclaim.ts';
 import { isTerminal, type Pod } from '../../shared/kinds/pod.ts';
 import type { Secret } from '../../shared/kinds/secret.ts';
 import type { Service } from '../../shared/kinds/service.ts';
@@ -43,6 +45,10 @@ export const podItem = (pod: Pod, revision: number): ItemOf<'pod'> => ({ type: '
 export const configMapItem = (object: ConfigMap, revision: number): ItemOf<'configMap'> => ({ type: 'configMap', revision, object: slim(object) });
 
 export const secretItem = (object: Secret, revision: number): ItemOf<'secret'> => ({ type: 'secret', revision, object: slim(object) });
+
+/** A claim, and its volume once both know of each other: what a volume is cannot change, so the claim's revision counts. */
+export const claimItem = (object: PersistentVolumeClaim, revision: number, volume: PersistentVolume | undefined): ItemOf<'claim'> =>
+  ({ type: 'claim', revision, object: slim(object), ...(volume ? { volume: slim(volume) } : {}) });
 
 /** kubectl's copy of the whole object would double its size on the wire and on flash. */
 function slim<T extends KubeObject>(object: T): T {

@@ -1,12 +1,13 @@
 import type { Pod } from '../../shared/kinds/pod.ts';
+import { claimNamesOf } from '../registry/volumes.ts';
 
 /** A thing that a pod refers to, as an item key: `secret/default/tls`. */
-export type DependencyKey = `${'configMap' | 'secret'}/${string}/${string}`;
+export type DependencyKey = `${'configMap' | 'secret' | 'claim'}/${string}/${string}`;
 
-/** ConfigMaps and secrets that a pod's node must have before it can run it. Sorted, each once. */
+/** ConfigMaps, secrets and claims that a pod's node must have before it can run it. Sorted, each once. */
 export function dependenciesOf(pod: Pod): DependencyKey[] {
   const found = new Set<DependencyKey>();
-  const note = (type: 'configMap' | 'secret', name: string | undefined): void => {
+  const note = (type: 'configMap' | 'secret' | 'claim', name: string | undefined): void => {
     if (name) found.add(`${type}/${pod.metadata.namespace ?? ''}/${name}`);
   };
   const { spec } = pod;
@@ -29,6 +30,7 @@ export function dependenciesOf(pod: Pod): DependencyKey[] {
       note('secret', source.secret?.name);
     }
   }
+  for (const name of claimNamesOf(pod)) note('claim', name);
   for (const secret of spec.imagePullSecrets ?? []) note('secret', secret.name);
   return [...found].sort();
 }

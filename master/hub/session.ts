@@ -1,13 +1,16 @@
 import type { ByteStream } from '../../shared/byte-stream.ts';
 import { StreamReset } from '../../shared/byte-stream.ts';
-import { Channel } from '../../shared/channel.ts';
+import { Channel, relayWindow } from '../../shared/channel.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { EnrolAnswer } from '../../shared/enrolment.ts';
 import type { Log } from '../../shared/log.ts';
 import { decodeMessage, encodeMessage, isControl, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload, type StreamRequest } from '../../shared/protocol.ts';
+import { networkTest, peersDigest, type Peer } from '../../shared/peers.ts';
 import type { FrameSocket } from '../../shared/socket.ts';
 import type { Assignments, NodeItems, Resumption } from './assignments.ts';
 import type { Gate } from './gate.ts';
+import type { PeerChange } from './peers.ts';
+import type { RelayRequest, RelayWish } from './relay.ts';
 import { syncFrames } from './service-table.ts';
 import { Throttle } from './throttle.ts';
 
@@ -18,6 +21,8 @@ export interface ClusterSettings {
   readonly clusterDNS: string;
   /** Of this node; `''` while it has none. */
   readonly podCIDR: string;
+  /** Of all nodes. */
+  readonly clusterCIDR?: string;
 }
 
 export interface SessionOptions {
@@ -34,6 +39,12 @@ export interface SessionOptions {
   readonly admitted?: () => boolean;
   /** Makes a certificate for another key of the node; without it there is no renewal. */
   readonly renew?: (request: Payload<'renew'>) => Promise<EnrolAnswer>;
+  /** Makes a token for a pod of the node; rejects when it may not have it. Without it there are none. */
+  readonly podToken?: (request: Payload<'token'>) => Promise<string>;
+  /** Takes a stream of this agent's to an endpoint on another node. */
+  readonly relay?: (stream: ByteStream, wish: RelayWish) => void;
+  /** Nodes whose addresses are in some networks. */
+  readonly peers?: (networks: readonly string[]) => Peer[];
   /** Told how far an upgrade of this agent is. */
   readonly upgrading?: (status: Payload<'upgradeStatus'>) => void;
   /** Whether the agent has to report everything anew although it thinks that the master knows. */
@@ -55,6 +66,8 @@ const maxUnacknowledged = 32;
 const maxBufferedBytes = 256 * 1024;
 /** Reports waiting to be written, beyond which nothing more is read from the agent. */
 const maxReports = 8;
+/** Tokens being made for one agent, beyond which nothing more is read from it. */
+const maxMaking = 8;
 /** Pause between two renewals of a certificate: signing is dear. */
 const renewPauseMs = 1000;
 /** Tokens for frames: one each, and one for each so many bytes. A flood of tiny or giant ones gets a tenth of a core. */
@@ -65,6 +78,8 @@ const leastPauseMs = 250;
 const writeLimits = { perSecond: 50, burst: 1_000 };
 /** Time between two snapshots that an agent asks for. */
 const resyncPauseMs = 5_000;
+/** Connections that one agent may have relayed: each is looked up. */
+const relayLimits = { perSecond: 500, burst: 2_000 };
 const heartbeatAck = encodeMessage('heartbeatAck', {});
 /** Time in which an agent that was asked for its reports should have sent them. */
 const askPauseMs = 5000;
@@ -99,12 +114,16 @@ export class Session {
   #reports = 0;
   readonly #frames: Throttle;
   readonly #writes: Throttle;
+  readonly #relays: Throttle;
+  /** Whether an address is of a network that the agent wants to know the nodes of. */
+  #isNear: ((address: string) => boolean) | undefined;
   #throttled = false;
   #pauses = 0;
   #resyncMs = -Infinity;
   #work: Promise<void> = Promise.resolve();
   #renewing: Promise<void> | undefined;
   #renewedMs = -Infinity;
+  #making = 0;
   #why: string | undefined;
   readonly #closed: Promise<void>;
   #close: () => void = () => {};
@@ -117,6 +136,7 @@ export class Session {
     this.#receivedMs = options.clock.monotonic();
     this.#frames = new Throttle(frameLimits, this.#receivedMs);
     this.#writes = new Throttle(writeLimits, this.#receivedMs);
+    this.#relays = new Throttle(relayLimits, this.#receivedMs);
     this.#closed = new Promise((resolve) => { this.#close = resolve; });
     this.channel = new Channel({ side: 'master', send: (frame, sent) => this.#send(frame, sent), bufferedBytes: () => options.socket.bufferedBytes });
   }
@@ -198,6 +218,22 @@ export class Session {
     return stream;
   }
 
+  /** Opens a stream for a connection from another node. @throws StreamReset when it cannot be had now */
+  openRelay(request: RelayRequest): ByteStream {
+    if (!this.isOpen) throw new StreamReset(503, `node "${this.node}" is not connected`);
+    if (!this.#hello?.relays) throw new StreamReset(501, `the agent of node "${this.node}" takes no relayed connections`);
+    const stream = this.channel.open(relayWindow);
+    this.#control('open', { id: stream.id, request });
+    return stream;
+  }
+
+  /** A node came, changed or went. */
+  peerChanged({ before, after }: PeerChange): void {
+    if (!this.isOpen || !this.#isNear || (after ?? before)?.[0] === this.node) return;
+    if (after && this.#isNear(after[1])) this.#control('peers', [false, [[...after]], []]);
+    else if (before && this.#isNear(before[1])) this.#control('peers', [false, [], [before[0]]]);
+  }
+
   /** What the agent is; undefined before hello. `upgrades`: Docker's name of its architecture, if it can be upgraded. */
   get agent(): { readonly version: string; readonly upgrades: string | undefined } | undefined {
     return this.#hello && { version: this.#hello.agentVersion, upgrades: this.#hello.upgrades };
@@ -247,7 +283,10 @@ export class Session {
     events: ({ seq, events }) => this.#take('eventsAck', seq, events.length, () => this.#options.reports.events(this.node, events)),
     heartbeat: () => this.#send(heartbeatAck),
     renew: (request) => this.#renew(request),
+    token: (request) => this.#token(request),
     upgradeStatus: (status) => this.#options.upgrading?.(status),
+    relay: ({ id, ...wish }) => this.#relay(id, wish),
+    peersWanted: ({ networks, held }) => this.#tellPeers(networks, held),
   };
 
   #frame(bytes: Uint8Array): void {
@@ -291,7 +330,7 @@ export class Session {
     const settings = this.#options.settings();
     if (JSON.stringify(settings) === this.#settings) return;
     this.#settings = JSON.stringify(settings);
-    this.#control('welcome', { protocol: protocolVersion, masterVersion, epoch: assignments.epoch, nowMs: clock.now(), heartbeatMs, leaseMs, ...(this.#options.renew ? { renews: true } : {}), ...settings });
+    this.#control('welcome', { protocol: protocolVersion, masterVersion, epoch: assignments.epoch, nowMs: clock.now(), heartbeatMs, leaseMs, ...(this.#options.renew ? { renews: true } : {}), ...(this.#options.podToken ? { tokens: true } : {}), ...settings });
   }
 
   #acked({ epoch, revision, items }: Payload<'ack'>): void {
@@ -402,6 +441,28 @@ export class Session {
     cancel();
   }
 
+  #relay(id: number, wish: RelayWish): void {
+    const { relay, clock } = this.#options;
+    try {
+      if (!relay) throw new StreamReset(501, 'this master relays nothing');
+      if (this.#relays.take(1, clock.monotonic()) > 0) throw new StreamReset(429, 'too many connections at a time');
+      relay(this.channel.accept(id, relayWindow), wish);
+    } catch (error) {
+      if (!(error instanceof StreamReset)) throw error;
+      this.channel.refuse(id, error);
+    }
+  }
+
+  #tellPeers(networks: readonly string[], held: string): void {
+    const { peers, clock } = this.#options;
+    if (!peers) return;
+    // A look at many nodes costs as much as some connections do.
+    if (this.#relays.take(50, clock.monotonic()) > 0) throw new ProtocolError('peersWanted too often');
+    this.#isNear = networkTest(networks);
+    const found = peers(networks).filter(([name]) => name !== this.node);
+    if (peersDigest(found) !== held) this.#control('peers', [true, found.map((peer) => [...peer]), []]);
+  }
+
   /** Answers one renewal at a time. */
   #renew(request: Payload<'renew'>): void {
     const { renew, clock, log } = this.#options;
@@ -414,6 +475,21 @@ export class Session {
         this.#control('notRenewed', { reason: (error as Error).message.slice(0, 1024) });
       })
       .finally(() => { this.#renewing = undefined; });
+  }
+
+  #token(request: Payload<'token'>): void {
+    const { podToken, log } = this.#options;
+    if (!podToken) throw new ProtocolError('this master makes no tokens');
+    const { id } = request;
+    this.#making++;
+    // As with reports: who asks for more than can be made is not listened to for a while.
+    if (this.#making === maxMaking) this.#pause(1);
+    podToken(request).then((token) => this.#control('podToken', { id, token }), (error: unknown) => {
+      log.warn('no token for a pod', { node: this.node, pod: `${request.namespace}/${request.pod}`, error });
+      this.#control('noPodToken', { id, reason: (error as Error).message.slice(0, 1024) });
+    }).finally(() => {
+      if (this.#making-- === maxMaking) this.#pause(-1);
+    }).catch(() => {});
   }
 
   #control<N extends MessageName>(name: N, payload: Payload<N>): void {

@@ -282,7 +282,7 @@ export class Registry {
     if (options.subresource === 'status') return kind.validateStatus?.(object, old) ?? [];
     return [
       ...validateMetadata(kind, object.metadata), ...validateMetadataUpdate(object.metadata, old.metadata),
-      ...(kind.validate?.(object) ?? []), ...(kind.validateUpdate?.(object, old) ?? []),
+      ...(kind.validate?.(object) ?? []), ...(kind.validateUpdate?.(object, old, options.subresource) ?? []),
     ];
   }
 

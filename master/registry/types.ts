@@ -7,6 +7,8 @@ export interface User {
   readonly name: string;
   readonly uid?: string;
   readonly groups: readonly string[];
+  /** What else is known of them, such as the pod that a token is bound to. */
+  readonly extra?: Readonly<Record<string, readonly string[]>>;
 }
 
 /** How a write is made. Controllers pass `{ user }` at most; the API fills in all of it. */
@@ -17,7 +19,7 @@ export interface WriteOptions {
   readonly dryRun?: boolean;
   /** What to do about fields that the schema does not know, or that occur twice. Default Ignore. */
   readonly fieldValidation?: 'Strict' | 'Warn' | 'Ignore';
-  readonly subresource?: 'status' | 'scale' | 'binding' | 'eviction' | 'token';
+  readonly subresource?: 'status' | 'scale' | 'binding' | 'eviction' | 'token' | 'ephemeralcontainers';
   /** Makes the error for a document that the schema cannot read, of what Go's decoder would say; 400 by default. */
   readonly unreadable?: (why: string) => Error;
   /** Receives warnings for the client (`Warning` headers). */

@@ -10,6 +10,8 @@ import type { Snapshot } from './snapshot.ts';
 export function diagnose(shape: Shape, scores: Scores, snapshot: Snapshot): string {
   const total = snapshot.nodeCount;
   if (total === 0) return 'no nodes available to schedule pods';
+  const { never } = scores;
+  if (never !== undefined) return `0/${total} nodes are available: ${never}. preemption: 0/${total} nodes are available: ${total} Preemption is not helpful for scheduling.`;
   const reasons = new Map<string, number>();
   const preemption = new Map<string, number>();
   for (let slot = 0; slot < snapshot.slotCount; slot++) {

@@ -1,7 +1,10 @@
 import type { Clock } from '../../shared/clock.ts';
 import type { Kind } from '../../shared/kind.ts';
 import { nodes, type Node } from '../../shared/kinds/node.ts';
+import { persistentVolumes } from '../../shared/kinds/persistentvolume.ts';
+import { persistentVolumeClaims } from '../../shared/kinds/persistentvolumeclaim.ts';
 import { pods, type Pod } from '../../shared/kinds/pod.ts';
+import { storageClasses } from '../../shared/kinds/storageclass.ts';
 import type { Log } from '../../shared/log.ts';
 import { splitKey } from '../../shared/meta.ts';
 import { isConflict, isNotFound } from '../../shared/status.ts';
@@ -11,6 +14,7 @@ import type { EventRecorder } from '../registry/events.ts';
 import { follow } from '../registry/follow.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { KindChange } from '../registry/types.ts';
+import { bindClaims } from './claim-binder.ts';
 import { diagnose } from './diagnosis.ts';
 import type { Plugin } from './plugins/plugin.ts';
 import { SchedulingQueue, type Waiting } from './scheduling-queue.ts';
@@ -36,6 +40,8 @@ const slice = 128;
 const maxBinding = 4096;
 /** Shapes whose scores are kept. */
 const maxScores = 128;
+/** What decides about places of pods with claims beside nodes and pods. */
+const storageKinds: ReadonlySet<string> = new Set([persistentVolumes.prefix, persistentVolumeClaims.prefix, storageClasses.prefix]);
 /** All parked pods try again this often, should a wake-up have been missed. */
 const flushMs = 300_000;
 
@@ -56,6 +62,9 @@ export class Scheduler {
   readonly #binding = new Map<string, number>();
   #writing = 0;
   #running = false;
+  /** Something has changed for pods with claims: all of them are tried again. */
+  #storageChanged = false;
+  #signal: AbortSignal | undefined;
   #scheduled = false;
   #idle: (() => void) | undefined;
 
@@ -71,6 +80,7 @@ export class Scheduler {
     const follower = { onChange: (change: KindChange) => this.#apply(change), onBatch: () => this.#wake() };
     await follow(registry, [nodes as unknown as Kind, pods as unknown as Kind], follower, signal);
     if (signal.aborted) return;
+    this.#signal = signal;
     this.#running = true;
     onStarted?.();
     this.#soon();
@@ -89,6 +99,7 @@ export class Scheduler {
   #apply(change: KindChange): void {
     if (change.kind.prefix === pods.prefix) this.#applyPod(change);
     else if (change.kind.prefix === nodes.prefix) this.#applyNode(change);
+    else if (storageKinds.has(change.kind.prefix)) this.#storageChanged = true;
   }
 
   #applyNode({ name, type, object }: KindChange): void {
@@ -111,6 +122,7 @@ export class Scheduler {
     } else {
       this.#queue.remove(key);
       const slot = over ? this.#snapshot.removePod(key) : undefined;
+      if (slot !== undefined && pod.spec.volumes?.some((volume) => volume.persistentVolumeClaim)) this.#storageChanged = true;
       if (slot !== undefined) this.#roomier.add(slot);
     }
   }
@@ -121,6 +133,10 @@ export class Scheduler {
 
   /** Tries the shapes of parked pods against the nodes that have changed or become roomier. */
   #wake(): void {
+    if (this.#storageChanged) {
+      this.#storageChanged = false;
+      for (const shape of [...this.#queue.parkedShapes]) if (shape.claims.length > 0) this.#queue.wake(shape);
+    }
     if (this.#roomier.size === 0) return;
     for (const shape of [...this.#queue.parkedShapes]) {
       const scores = this.#scoresOf(shape);
@@ -164,6 +180,7 @@ export class Scheduler {
     const { registry, clock, log, recorder } = this.#options;
     const { namespace, name } = splitKey(pod.key);
     try {
+      if (pod.shape.claims.length > 0) await this.#bindClaims(pod, node);
       const revision = await bind(registry, namespace, name, { target: { kind: 'Node', name: node }, metadata: { uid: pod.uid } }, {
         clock, onRevision: (revision) => { this.#binding.set(pod.key, revision); },
       });
@@ -177,6 +194,22 @@ export class Scheduler {
       this.#queue.retry(pod);
     } finally {
       this.#binding.delete(pod.key);
+    }
+  }
+
+  /** Most pods' claims are bound already. */
+  async #bindClaims(pod: Waiting, node: string): Promise<void> {
+    const { registry, clock, recorder } = this.#options;
+    const facts = this.#snapshot.facts(this.#snapshot.slotOf(node) ?? -1);
+    const request = { pod: pod.key, uid: pod.uid, claims: pod.shape.claims.map(({ key }) => key), node: facts };
+    try {
+      await bindClaims({ registry, clock }, request, this.#signal ?? AbortSignal.abort());
+    } catch (error) {
+      const { namespace, name } = splitKey(pod.key);
+      const object = registry.find(pods, namespace, name);
+      const why = `running PreBind plugin "VolumeBinding": binding volumes: ${(error as Error).message}`;
+      if (object?.metadata.uid === pod.uid && !this.#signal?.aborted) recorder.event(object, 'Warning', 'FailedScheduling', why, this.#name);
+      throw error;
     }
   }
 
@@ -210,7 +243,7 @@ export class Scheduler {
   /** The same for all pods of a shape until something changes. */
   #diagnose(shape: Shape): string {
     const known = this.#diagnoses.get(shape);
-    if (known?.position === this.#snapshot.position) return known.message;
+    if (known?.position === this.#snapshot.position && shape.claims.length === 0) return known.message;
     const message = diagnose(shape, this.#scoresOf(shape), this.#snapshot);
     this.#diagnoses.set(shape, { position: this.#snapshot.position, message });
     return message;
@@ -234,6 +267,8 @@ export class Scheduler {
   }
 
   #scoresOf(shape: Shape): Scores {
+    // What a volume is worth to a node is no matter of the node alone, so these are not kept.
+    if (shape.claims.length > 0) return new Scores(shape, this.#snapshot, this.#options.plugins);
     const known = this.#scores.get(shape);
     if (known) {
       this.#scores.delete(shape);

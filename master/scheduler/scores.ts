@@ -60,6 +60,11 @@ export class Scores {
     return Math.round(sum * steps);
   }
 
+  /** Why the pod can be placed nowhere at all, if that is so. */
+  get never(): string | undefined {
+    return this.#checks.find(({ never }) => never !== undefined)?.never;
+  }
+
   /** Why a pod does not fit a node: what the first check that fails says. */
   refusal(slot: number): Refusal | undefined {
     for (const { fits, reasons, resolvable } of this.#checks) {

@@ -2,6 +2,7 @@ import type { Pod } from '../../shared/kinds/pod.ts';
 import type { ResourceList } from '../../shared/kinds/resources.ts';
 import { controllerOf } from '../../shared/meta.ts';
 import { milliValue, value } from '../../shared/quantity.ts';
+import { claimNameOf } from '../registry/volumes.ts';
 
 /** A port of the host that a pod takes. */
 export interface HostPort {
@@ -9,6 +10,9 @@ export interface HostPort {
   readonly protocol: string;
   readonly port: number;
 }
+
+/** A claim that a pod uses: `namespace/name`, and whether it is made for the pod. */
+export interface ClaimUse { readonly key: string; readonly ephemeral: boolean }
 
 /** Amounts by resource name: `cpu` in thousandths, all else in base units. */
 export type Amounts = ReadonlyMap<string, number>;
@@ -24,6 +28,7 @@ export interface Shape {
   readonly expectedCpu: number;
   readonly expectedMemory: number;
   readonly ports: readonly HostPort[];
+  readonly claims: readonly ClaimUse[];
   readonly spec: Pick<Pod['spec'], 'nodeSelector' | 'affinity' | 'tolerations' | 'preemptionPolicy'>;
   /** Pods with the same group are spread over nodes; `''`: none. */
   readonly group: string;
@@ -50,9 +55,9 @@ export class Shapes {
   }
 }
 
-function shapeParts({ spec, metadata }: Pod): unknown {
+function shapeParts({ spec, metadata }: Pick<Pod, 'spec' | 'metadata'>): unknown {
   const init = spec.initContainers?.map((container) => [container.restartPolicy, containerParts(container)]);
-  return [spec.containers.map(containerParts), init, spec.overhead, spec.nodeSelector, spec.affinity, spec.tolerations, spec.preemptionPolicy, groupOf(metadata)];
+  return [spec.containers.map(containerParts), init, spec.overhead, spec.nodeSelector, spec.affinity, spec.tolerations, spec.preemptionPolicy, groupOf(metadata), claimsOf({ spec, metadata })];
 }
 
 const containerParts = ({ resources, ports }: Pod['spec']['containers'][number]): unknown =>
@@ -62,7 +67,7 @@ function makeShape(pod: Pod, key: string): Shape {
   const requests = requestsOf(pod.spec);
   const { nodeSelector, affinity, tolerations, preemptionPolicy } = pod.spec;
   return {
-    key, requests, group: groupOf(pod.metadata), ports: portsOf(pod.spec),
+    key, requests, group: groupOf(pod.metadata), ports: portsOf(pod.spec), claims: claimsOf(pod),
     expectedCpu: requests.get('cpu') || defaultCpu * pod.spec.containers.length,
     expectedMemory: requests.get('memory') || defaultMemory * pod.spec.containers.length,
     spec: {
@@ -70,6 +75,16 @@ function makeShape(pod: Pod, key: string): Shape {
       ...(preemptionPolicy ? { preemptionPolicy } : {}),
     },
   };
+}
+
+function claimsOf(pod: Pick<Pod, 'spec' | 'metadata'>): ClaimUse[] {
+  const uses = new Map<string, ClaimUse>();
+  for (const volume of pod.spec.volumes ?? []) {
+    const name = claimNameOf(pod, volume);
+    const key = `${pod.metadata.namespace ?? ''}/${name ?? ''}`;
+    if (name !== undefined) uses.set(key, { key, ephemeral: volume.ephemeral !== undefined });
+  }
+  return [...uses.values()];
 }
 
 /** The managing controller, else the namespace and labels that make pods alike. */

@@ -32,6 +32,7 @@ export class Snapshot {
   readonly #podCounts: number[] = [];
   readonly #ports: (Map<string, number> | undefined)[] = [];
   readonly #groups = new Map<string, Map<number, number>>();
+  readonly #claims = new Map<string, number>();
   #expectedCpu = new Float64Array(64);
   #expectedMemory = new Float64Array(64);
   #log: number[] = [];
@@ -66,6 +67,9 @@ export class Snapshot {
 
   /** Pods of a group on a node. */
   groupCount(group: string, slot: number): number { return this.#groups.get(group)?.get(slot) ?? 0; }
+
+  /** Pods with a place that use a claim. */
+  claimUsers(claim: string): number { return this.#claims.get(claim) ?? 0; }
 
   /** Whether a host port is taken; an address of 0.0.0.0 clashes with all. */
   portTaken({ ip, protocol, port }: HostPort, slot: number): boolean {
@@ -140,6 +144,8 @@ export class Snapshot {
     this.#expectedCpu[slot]! += sign * shape.expectedCpu;
     this.#expectedMemory[slot]! += sign * shape.expectedMemory;
     this.#podCounts[slot] = (this.#podCounts[slot] ?? 0) + sign;
+    for (const { key } of shape.claims) this.#claims.set(key, this.claimUsers(key) + sign);
+    for (const { key } of shape.claims) if (this.claimUsers(key) === 0) this.#claims.delete(key);
     if (shape.ports.length > 0) this.#countPorts(shape.ports, slot, sign);
     if (shape.group) this.#countGroup(shape.group, slot, sign);
     this.#touch(slot);

@@ -2,7 +2,7 @@ import { posix } from 'node:path';
 import { dnsLabelErrors, headerNameErrors, inclusiveRange, portNameErrors, qualifiedNameErrors } from '../names.ts';
 import { compareQuantity } from '../quantity.ts';
 import { fieldDuplicate, fieldForbidden, fieldInvalid, fieldNotSupported, fieldRequired, type FieldError } from '../status.ts';
-import type { Container, ContainerPort, LifecycleHandler, Probe, VolumeMount } from './container.ts';
+import type { Container, ContainerPort, EphemeralContainer, LifecycleHandler, Probe, VolumeMount } from './container.ts';
 import { validateEnv, validateEnvFrom } from './env-validation.ts';
 import type { ResourceList, ResourceRequirements } from './resources.ts';
 import type { ContainerSecurityContext } from './security-context.ts';
@@ -191,6 +191,23 @@ function initErrors(container: Container, path: string): FieldError[] {
     .map((field) => fieldForbidden(`${path}.${field}`, 'may not be set for init containers without restartPolicy=Always'));
 }
 
+const notEphemeral = ['ports', 'restartPolicy', ...sidecarOnly] as const;
+
+/** An ephemeral container shares in what the pod has, and asks for nothing of its own. */
+function ephemeralErrors(container: EphemeralContainer, path: string, pod: PodContext, others: readonly Container[]): FieldError[] {
+  const unwanted = 'cannot be set for an Ephemeral Container';
+  const errors = commonErrors(container, path, pod);
+  if (!container.name) errors.push(fieldRequired(`${path}.name`));
+  for (const field of notEphemeral) if (container[field] !== undefined) errors.push(fieldForbidden(`${path}.${field}`, unwanted));
+  if (Object.values(container.resources).some((part) => part && Object.keys(part).length > 0)) errors.push(fieldForbidden(`${path}.resources`, unwanted));
+  (container.volumeMounts ?? []).forEach((mount, index) => {
+    for (const field of ['subPath', 'subPathExpr'] as const) if (mount[field]) errors.push(fieldForbidden(`${path}.volumeMounts[${index}].${field}`, unwanted));
+  });
+  const target = container.targetContainerName;
+  if (target && !others.some(({ name }) => name === target)) errors.push({ type: 'FieldValueNotFound', field: `${path}.targetContainerName`, message: `Not found: ${JSON.stringify(target)}` });
+  return errors;
+}
+
 /** A host port can be bound once. */
 function hostPortErrors(containers: readonly Container[], path: string, seen: Set<string>): FieldError[] {
   return containers.flatMap((container, at) => (container.ports ?? []).flatMap((port, index) => {
@@ -205,12 +222,13 @@ function hostPortErrors(containers: readonly Container[], path: string, seen: Se
 export interface PodContainers {
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
+  readonly ephemeralContainers?: readonly EphemeralContainer[];
   readonly volumes?: readonly Volume[];
   readonly hostNetwork?: boolean;
 }
 
 /** Rules for all containers of a pod; `path` of the pod's spec. */
-export function validateContainers({ containers, initContainers = [], volumes = [], hostNetwork = false }: PodContainers, path: string): FieldError[] {
+export function validateContainers({ containers, initContainers = [], ephemeralContainers = [], volumes = [], hostNetwork = false }: PodContainers, path: string): FieldError[] {
   const pod: PodContext = { volumes: new Set(volumes.map((volume) => volume.name)), hostNetwork, names: new Set() };
   if (containers.length === 0) return [fieldRequired(`${path}.containers`)];
   return [
@@ -223,5 +241,6 @@ export function validateContainers({ containers, initContainers = [], volumes = 
       ...commonErrors(container, `${path}.initContainers[${index}]`, pod),
       ...initErrors(container, `${path}.initContainers[${index}]`),
     ]),
+    ...ephemeralContainers.flatMap((container, index) => ephemeralErrors(container, `${path}.ephemeralContainers[${index}]`, pod, [...containers, ...initContainers])),
   ];
 }

@@ -35,7 +35,6 @@ function withoutUpdatable(next: PodSpec, old: PodSpec): PodSpec {
   const restored: PodSpec = { ...next };
   restored.containers = next.containers.map((container, index) => restoreImage(container, old.containers[index]));
   if (next.initContainers) restored.initContainers = next.initContainers.map((container, index) => restoreImage(container, old.initContainers?.[index]));
-  // Ephemeral containers have a subresource of their own, whose writer checks them.
   for (const field of ['activeDeadlineSeconds', 'tolerations', 'schedulingGates'] as const) restore(restored, old, field);
   if (old.terminationGracePeriodSeconds < 0 && next.terminationGracePeriodSeconds === 1) restored.terminationGracePeriodSeconds = old.terminationGracePeriodSeconds;
   // A pod that waits at a gate may still be steered to nodes.
@@ -52,8 +51,19 @@ function restore<K extends keyof PodSpec>(spec: PodSpec, old: PodSpec, field: K)
   else spec[field] = old[field];
 }
 
+/** Ephemeral containers come, and stay as they are for as long as the pod. */
+function ephemeralErrors({ ephemeralContainers: next = [] }: PodSpec, { ephemeralContainers: old = [] }: PodSpec): FieldError[] {
+  const path = 'spec.ephemeralContainers';
+  return old.flatMap((container) => {
+    const kept = next.find(({ name }) => name === container.name);
+    if (!kept) return [fieldForbidden(path, `existing ephemeral containers ${JSON.stringify(container.name)} may not be removed\n`)];
+    return isDeepStrictEqual(kept, container) ? [] : [fieldForbidden(path, `existing ephemeral containers ${JSON.stringify(container.name)} may not be changed\n`)];
+  });
+}
+
 /** Most of a pod is fixed once it exists: the rules of ValidatePodUpdate. */
-export function validatePodUpdate({ spec: next }: PodParts, { spec: old }: PodParts): FieldError[] {
+export function validatePodUpdate({ spec: next }: PodParts, { spec: old }: PodParts, subresource?: string): FieldError[] {
+  if (subresource === 'ephemeralcontainers') return ephemeralErrors(next, old);
   if (next.containers.length !== old.containers.length) return [fieldForbidden('spec.containers', 'pod updates may not add or remove containers')];
   if ((next.initContainers?.length ?? 0) !== (old.initContainers?.length ?? 0)) return [fieldForbidden('spec.initContainers', 'pod updates may not add or remove containers')];
   const errors = [

@@ -1,5 +1,6 @@
 import { defineKind, topLevel, type ObjectOf } from '../kind.ts';
 import { dflt } from '../schema.ts';
+import { fieldForbidden, invalid } from '../status.ts';
 import { podColumns } from './pod-columns.ts';
 import { normalizePod, qosClass } from './pod-defaults.ts';
 import { PodSpec } from './pod-spec.ts';
@@ -16,6 +17,12 @@ export type Pod = ObjectOf<typeof PodSchema>;
 /** Has ended for good. */
 export const isTerminal = (pod: Pod): boolean => pod.status.phase === 'Succeeded' || pod.status.phase === 'Failed';
 
+function prepareCreate(pod: Pod): void {
+  const { metadata, spec } = pod;
+  if (spec.ephemeralContainers?.length) throw invalid({ group: '', plural: 'pods', kind: 'Pod' }, metadata.name ?? '', [fieldForbidden('spec.ephemeralContainers', 'cannot be set on create')]);
+  pod.status = { phase: 'Pending', qosClass: qosClass(spec) };
+}
+
 /** Nothing runs that could use the time if the pod has no node or has ended. */
 function gracePeriodSeconds(pod: Pod, requested: number | undefined): number {
   if (!pod.spec.nodeName || isTerminal(pod)) return 0;
@@ -29,6 +36,7 @@ export const pods = defineKind<Pod>({
   subresources: [
     { name: 'attach', kind: 'PodAttachOptions', verbs: ['create', 'get'] },
     { name: 'binding', kind: 'Binding', verbs: ['create'] },
+    { name: 'ephemeralcontainers', kind: 'Pod', verbs: ['get', 'patch', 'update'] },
     { name: 'eviction', kind: 'Eviction', group: 'policy', version: 'v1', verbs: ['create'] },
     { name: 'exec', kind: 'PodExecOptions', verbs: ['create', 'get'] },
     { name: 'log', kind: 'Pod', verbs: ['get'] },
@@ -45,7 +53,7 @@ export const pods = defineKind<Pod>({
     'status.nominatedNodeName': (o) => o.status.nominatedNodeName ?? '',
   },
   normalize: normalizePod,
-  prepareCreate: (o) => { o.status = { phase: 'Pending', qosClass: qosClass(o.spec) }; },
+  prepareCreate,
   validate: validatePod,
   validateUpdate: validatePodUpdate,
   gracePeriodSeconds,

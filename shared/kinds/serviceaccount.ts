@@ -12,6 +12,7 @@ export type ServiceAccount = ObjectOf<typeof ServiceAccountSchema>;
 
 export const serviceAccounts = defineKind<ServiceAccount>({
   group: '', version: 'v1', kind: 'ServiceAccount', plural: 'serviceaccounts', shortNames: ['sa'], namespaced: true, schema: ServiceAccountSchema,
+  subresources: [{ name: 'token', kind: 'TokenRequest', group: 'authentication.k8s.io', version: 'v1', verbs: ['create'] }],
   columns: [
     nameColumn,
     { name: 'Secrets', type: 'string', description: 'Number of secrets.', cell: (o) => o.secrets?.length ?? 0 },

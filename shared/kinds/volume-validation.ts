@@ -2,6 +2,7 @@ import { posix } from 'node:path';
 import { dnsLabelErrors } from '../names.ts';
 import { parseQuantity } from '../quantity.ts';
 import { fieldDuplicate, fieldForbidden, fieldInvalid, fieldNotSupported, fieldRequired, type FieldError } from '../status.ts';
+import { claimSpecErrors } from './claim-spec.ts';
 import { downwardFieldErrors, resourceFieldErrors } from './env-validation.ts';
 import type { KeyToPath } from './references.ts';
 import { volumeSources, type DownwardAPIVolumeFile, type ProjectedVolumeSource, type Volume, type VolumeProjection } from './volume.ts';
@@ -85,7 +86,7 @@ function hostPathErrors(source: NonNullable<Volume['hostPath']>, path: string): 
 }
 
 function sourceErrors(volume: Volume, path: string): FieldError[] {
-  const { emptyDir, hostPath, nfs, configMap, secret, projected, downwardAPI } = volume;
+  const { emptyDir, hostPath, nfs, configMap, secret, projected, downwardAPI, persistentVolumeClaim, ephemeral } = volume;
   const errors: FieldError[] = [];
   if (emptyDir?.sizeLimit && parseQuantity(emptyDir.sizeLimit) < 0) errors.push(fieldForbidden(`${path}.emptyDir.sizeLimit`, 'SizeLimit field must be a valid resource quantity'));
   if (hostPath) errors.push(...hostPathErrors(hostPath, `${path}.hostPath`));
@@ -93,6 +94,9 @@ function sourceErrors(volume: Volume, path: string): FieldError[] {
   if (configMap) errors.push(...requiredName(configMap.name, `${path}.configMap.name`), ...itemErrors(configMap.items, `${path}.configMap`));
   if (secret) errors.push(...requiredName(secret.secretName, `${path}.secret.secretName`), ...itemErrors(secret.items, `${path}.secret`));
   if (downwardAPI) errors.push(...fileErrors(downwardAPI.items, `${path}.downwardAPI`));
+  if (persistentVolumeClaim) errors.push(...requiredName(persistentVolumeClaim.claimName, `${path}.persistentVolumeClaim.claimName`));
+  if (ephemeral?.volumeClaimTemplate) errors.push(...claimSpecErrors(ephemeral.volumeClaimTemplate.spec, `${path}.ephemeral.volumeClaimTemplate.spec`));
+  else if (ephemeral) errors.push(fieldRequired(`${path}.ephemeral.volumeClaimTemplate`));
   if (projected) {
     errors.push(...(projected.sources ?? []).flatMap((source, index) => projectionErrors(source, `${path}.projected.sources[${index}]`)));
     errors.push(...conflictErrors(projected, `${path}.projected`));

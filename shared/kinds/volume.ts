@@ -1,5 +1,6 @@
 import type { InferOutput } from 'valibot';
 import { anything, bool, dflt, int64, list, map, obj, oneOf, opt, quantity, req, str } from '../schema.ts';
+import { PersistentVolumeClaimTemplate } from './claim-spec.ts';
 import { fileMode, KeyToPath, LocalObjectReference, ObjectFieldSelector, ResourceFieldSelector } from './references.ts';
 
 const defaultMode = dflt(fileMode(), 0o644, 'Mode bits of files that name none, 0 to 0777.');
@@ -103,6 +104,10 @@ export const CSIVolumeSource = obj('core.v1.CSIVolumeSource', {
   nodePublishSecretRef: opt(LocalObjectReference, 'Secret for the driver.'),
 }, 'Ephemeral storage of a CSI driver.');
 
+const EphemeralVolumeSource = obj('core.v1.EphemeralVolumeSource', {
+  volumeClaimTemplate: opt(PersistentVolumeClaimTemplate, 'The claim.'),
+}, 'A volume that lives as long as the pod, by a claim made for it.');
+
 const ImageVolumeSource = obj('core.v1.ImageVolumeSource', {
   reference: opt(str(), 'Image to mount.'),
   pullPolicy: opt(oneOf('Always', 'IfNotPresent', 'Never'), 'When to pull the image.'),
@@ -128,7 +133,7 @@ export const Volume = obj('core.v1.Volume', {
   downwardAPI: opt(DownwardAPIVolumeSource, 'Facts about the pod.'),
   persistentVolumeClaim: opt(PersistentVolumeClaimVolumeSource, 'A claim.'),
   csi: opt(CSIVolumeSource, 'Ephemeral storage of a CSI driver.'),
-  ephemeral: elsewhere('A claim made for this pod alone'),
+  ephemeral: opt(EphemeralVolumeSource, 'A claim made for this pod alone.'),
   image: opt(ImageVolumeSource, 'The file system of an image.'),
   gcePersistentDisk: elsewhere('GCE disk'),
   awsElasticBlockStore: elsewhere('AWS disk'),

@@ -17,6 +17,8 @@ import { silentLog } from '../../shared/log.ts';
 import { createAuthority, issue, type KeyPair } from '../../master/certificates.ts';
 import { createEnroller } from '../../master/enroller.ts';
 import { keyAnnotation } from '../../master/node-credentials.ts';
+import { openMemoryStore } from '../../master/store/memory.ts';
+import { MemoryState } from '../fakes/memory-state.ts';
 import { enrolled, startAgent, temporaryDirectories, tryOut } from '../fakes/tls-agent.ts';
 import { startTlsMaster, until, type TlsMaster } from '../fakes/tls-master.ts';
 
@@ -285,6 +287,25 @@ test('several masters are tried in turn, whatever their addresses', async () => 
   const fresh = await directory();
   assert.ok(await enrol({ directory: fresh, server: `https://127.0.0.1:1,${master.url}`, token: await master.joinToken(), nodeName: 'n2', clock: systemClock, random: () => 0.01, log: silentLog }, never));
   await master.stop();
+});
+
+test('the master has moved: an agent that is told where to goes on as the node that it is, without a token', async () => {
+  const store = openMemoryStore();
+  const old = await startTlsMaster({ store });
+  const { path } = await enrolled(directory, old);
+  const state = new MemoryState();
+  const before = await startAgent(path, old.url, { state });
+  await until('it is in', () => old.hub.isConnected('n1'));
+  const { pki } = old;
+  await old.stop();
+  const moved = await startTlsMaster({ store, pki });
+  await until('it says where it looks', () => before.lines.some(({ why }) => why.includes(`:${old.port}`)));
+  assert.not(moved.hub.isConnected('n1'));
+  await before.stop();
+  const after = await startAgent(path, moved.url, { state });
+  await until('it is in again', () => moved.hub.isConnected('n1'));
+  await after.stop();
+  await moved.stop();
 });
 
 test('a server certificate that is renewed meets new connections, and the old ones stay', async () => {

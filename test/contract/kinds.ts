@@ -20,7 +20,10 @@ const samples: Readonly<Record<string, Document>> = {
   Service: { spec: { ports: [{ port: 80 }] } },
   EndpointSlice: { addressType: 'IPv4', endpoints: [], ports: [] },
   Event: { involvedObject: { namespace: 'default', kind: 'Pod', name: 'web' }, reason: 'Tested', type: 'Normal', source: { component: 'test' } },
+  RoleBinding: { roleRef: { kind: 'Role', name: 'reader' } },
+  ClusterRoleBinding: { roleRef: { kind: 'ClusterRole', name: 'reader' } },
   PersistentVolume: { spec: { capacity: { storage: '1Gi' }, accessModes: ['ReadWriteOnce'], hostPath: { path: '/data' } } },
+  StorageClass: { provisioner: 'example.com/none' },
   PersistentVolumeClaim: { spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } } },
 };
 

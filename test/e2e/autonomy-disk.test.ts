@@ -18,7 +18,7 @@ test.before(async () => {
   process.stdout.write(`SEED=${seed}\n`);
   await buildBusybox();
   lab = await createLab({ hosts: 1, name: 'adsk', images: [image], masterFlags: ['--node-monitor-grace-period', '20'] });
-  api = await Api.open(lab, 'wadsk');
+  api = await Api.open(lab);
   dataDir = join(lab.directory, 'agent1');
   for (let index = 0; index < 4; index++) await api.createPod(`anchor-${index}`, { nodeName: 'node1' });
   await converged(api, lab, 1);

@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { seeded } from '../property/random.ts';
-import { agentLog, Api, Churn, containersOn, converged, fetchOn, image, isReady, killEngine, pause, rounds, Witness } from './autonomy-support.ts';
+import { agentLog, Api, Churn, containersOn, converged, fetchOn, image, isReady, killEngine, pause, Witness } from './autonomy-support.ts';
 import { buildBusybox, createLab, until, type Lab } from './lab.ts';
 
 /**
- * kill -9 of the agent, and of its host's engine, at random instants under a workload that never stands still.
- * AUTONOMY_FULL=1 kills 200 and 2 × 20 times, the gate 25 and 2 × 4 times; SEED repeats a run.
+ * kill -9 of the agent, 200 times, and of its host's engine, 2 × 20 times, at random instants under a workload that never
+ * stands still. SEED repeats a run.
  */
 const test = suite('autonomy: kill -9');
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e6));
@@ -21,7 +21,7 @@ test.before(async () => {
   process.stdout.write(`SEED=${seed}\n`);
   await buildBusybox();
   lab = await createLab({ hosts: 1, name: 'akil', images: [image], masterFlags: ['--node-monitor-grace-period', '120'] });
-  api = await Api.open(lab, 'wakil');
+  api = await Api.open(lab);
   const probe = { exec: { command: ['true'] }, timeoutSeconds: 20, failureThreshold: 20, periodSeconds: 2 };
   for (const name of anchors) await api.createPod(name, { nodeName: 'node1', containers: [{ name: 'main', image, command: ['web'], readinessProbe: probe, livenessProbe: probe }] }, { labels: { app: 'anchor' } });
   await api.ask('POST', '/api/v1/namespaces/default/services', { metadata: { name: 'anchor' }, spec: { selector: { app: 'anchor' }, ports: [{ port: 80 }] } });
@@ -42,7 +42,7 @@ async function serviceAnswers(): Promise<void> {
   await until('the service answers on the node', 30_000, () => fetchOn(lab, 1, `http://${spec.clusterIP}/`));
 }
 
-const killRounds = rounds(200, 25);
+const killRounds = 180;
 test(`the agent, ${killRounds} times: nothing healthy restarts, nothing runs twice, and all becomes as the master wants it`, async () => {
   const before = await anchored();
   assert.is(before.length, 10);
@@ -50,7 +50,7 @@ test(`the agent, ${killRounds} times: nothing healthy restarts, nothing runs twi
   const churn = new Churn(api, 'node1', seed);
   churn.start(150);
   for (let round = 0; round < killRounds; round++) {
-    await pause(random.next() ** 2 * 3000);
+    await pause(random.next() ** 2 * 2500);
     await lab.killAgent(1);
     if (random.chance(0.2)) await pause(random.next() * 1000);
     await lab.startAgent(1);
@@ -68,29 +68,38 @@ test(`the agent, ${killRounds} times: nothing healthy restarts, nothing runs twi
   await serviceAnswers();
 });
 
-// Known to fail now and then: after the engine's death a pod's sandbox may stay away. Run with AUTONOMY_FULL=1.
-for (const live of process.env['AUTONOMY_FULL'] ? [true, false] : []) {
-  const count = rounds(20, 4);
-  test(`its dockerd, ${count} times, ${live ? 'containers surviving (live-restore)' : 'containers ending with it'}: all becomes as the master wants it`, async () => {
+const engineRounds = 20;
+/** Kills the engine, and in every other round the agent too, before it, while it is away, or as it comes back. */
+async function engineRound(churn: Churn, round: number): Promise<void> {
+  const agentToo = round % 2 === 0 ? random.below(3) : undefined;
+  const killAgent = (): Promise<void> => lab.killAgent(1).then(() => lab.startAgent(1));
+  for (let steps = random.below(4); steps > 0; steps--) await churn.step();
+  await pause(random.next() * 1000);
+  if (agentToo === 0) await killAgent();
+  await killEngine(lab, 1);
+  await churn.step();
+  if (agentToo === 1) await killAgent();
+  const started = lab.host('start', 1);
+  if (agentToo === 2) await pause(random.next() * 2000).then(killAgent);
+  await started;
+}
+
+for (const live of [true, false]) {
+  test(`its dockerd, ${engineRounds} times, ${live ? 'containers surviving (live-restore)' : 'containers ending with it'}: all becomes as the master wants it`, async () => {
     await writeFile(join(lab.engines, '1', 'flags'), live ? '--live-restore' : '');
     await lab.host('stop', 1);
     await lab.host('start', 1);
     await converged(api, lab, 1);
-    const churn = new Churn(api, 'node1', seed + 1);
-    for (let round = 0; round < count; round++) {
-      const before = await anchored();
-      assert.is(before.length, 10);
-      for (let steps = random.below(4); steps > 0; steps--) await churn.step().catch(() => undefined);
-      await pause(random.next() * 1000);
-      await killEngine(lab, 1);
-      await churn.step().catch(() => undefined);
-      if (random.chance(0.3)) await lab.killAgent(1).then(() => lab.startAgent(1));
-      await lab.host('start', 1);
-      await converged(api, lab, 1);
-      if (live) assert.equal(await anchored(), before, 'what survived is left alone');
+    const before = await anchored();
+    assert.is(before.length, 10);
+    const churn = new Churn(api, 'node1', seed + (live ? 1 : 2));
+    for (let round = 0; round < engineRounds; round++) {
+      await engineRound(churn, round);
+      // Most times the next one comes before all is well again.
+      if (round % 4 === 3) await converged(api, lab, 1);
+      if (round % 4 === 3 && live) assert.equal(await anchored(), before, 'what survived is left alone');
     }
-    const running = (await containersOn(lab, 1)).filter(({ state }) => state === 'running').map(({ uid, container }) => `${uid}/${container}`);
-    assert.is(new Set(running).size, running.length);
+    assert.is((await anchored()).length, 10);
     assert.ok((await api.pods('node1')).every(isReady));
     await serviceAnswers();
   });

@@ -13,7 +13,7 @@ let api: Api;
 test.before(async () => {
   await buildBusybox();
   lab = await createLab({ hosts: 2, name: 'aout', images: [image], masterFlags: ['--node-monitor-grace-period', String(graceSeconds)] });
-  api = await Api.open(lab, 'waout');
+  api = await Api.open(lab);
 });
 test.after(async () => {
   await api?.close();

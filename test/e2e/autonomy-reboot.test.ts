@@ -13,7 +13,7 @@ let api: Api;
 test.before(async () => {
   await buildBusybox();
   lab = await createLab({ hosts: 1, name: 'aboo', images: [image] });
-  api = await Api.open(lab, 'waboo');
+  api = await Api.open(lab);
   const probes = {
     readinessProbe: { httpGet: { path: '/', port: 80 }, periodSeconds: 1 },
     livenessProbe: { exec: { command: ['test', '!', '-e', '/tmp/bad'] }, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 20 },

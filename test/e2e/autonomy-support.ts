@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { Agent, request } from 'node:https';
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
@@ -28,11 +28,11 @@ export class Api {
     this.#relay = relay;
   }
 
-  static async open(lab: Lab, prefix: string): Promise<Api> {
+  static async open(lab: Lab): Promise<Api> {
     const text = await readFile(lab.kubeconfig, 'utf8');
     const pem = (key: string): string => Buffer.from(new RegExp(`${key}: (\\S+)`).exec(text)?.[1] ?? '', 'base64').toString();
     const socketPath = join(lab.directory, 'api.sock');
-    const relay = spawn('nsenter', [`--net=/run/netns/${prefix}0`, '--', process.execPath, '-e', relayScript, socketPath], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const relay = spawn('nsenter', [`--net=/run/netns/${lab.prefix}0`, '--', process.execPath, '-e', relayScript, socketPath], { stdio: ['ignore', 'pipe', 'inherit'] });
     await new Promise((resolve, reject) => { relay.stdout.once('data', resolve); relay.once('exit', reject); });
     return new Api(socketPath, { ca: pem('certificate-authority-data'), cert: pem('client-certificate-data'), key: pem('client-key-data') }, relay);
   }
@@ -116,6 +116,17 @@ export async function containersOn(lab: Lab, host: number): Promise<Seen[]> {
   });
 }
 
+/** Processes of containers that run by the kernel, and not by the engine: `POD-ID pid`. */
+async function straysOn(lab: Lab, host: number, running: ReadonlySet<string>): Promise<string[]> {
+  const group = new RegExp(`/${lab.prefix}${host}/([0-9a-f]{64})`);
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const found = await Promise.all(pids.map(async (pid) => {
+    const id = group.exec(await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => ''))?.[1];
+    return id === undefined || running.has(id) ? [] : [`${id.slice(0, 12)} ${pid}`];
+  }));
+  return found.flat();
+}
+
 /** What is wrong with a host by what the master wants of it; `''` when nothing is. */
 export async function difference(api: Api, lab: Lab, host: number): Promise<string> {
   const [wanted, all] = [await api.pods(`node${host}`), await containersOn(lab, host)];
@@ -127,6 +138,7 @@ export async function difference(api: Api, lab: Lab, host: number): Promise<stri
       if (count !== 1) bad.push(`${pod.metadata.name}/${name} runs ${count} times`);
     }
   }
+  for (const stray of await straysOn(lab, host, new Set(running.map(({ id }) => id)))) bad.push(`${stray} runs, and the engine does not know`);
   for (const { uid, pod, container, state } of all) if (!wanted.some(({ metadata }) => metadata.uid === uid)) bad.push(`${pod}/${container} is ${state}, and nobody wants it`);
   return bad.join('; ');
 }

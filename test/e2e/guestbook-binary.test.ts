@@ -6,7 +6,7 @@ import { run } from './lab.ts';
 guestbook({
   name: 'gbbin',
   agent: async () => {
-    const printed = await run('npm', ['run', '-s', 'package'], { timeoutMs: 10 * 60_000 });
+    const printed = await run('npm', ['run', '-s', 'package', '--', 'own'], { timeoutMs: 10 * 60_000 });
     const name = /wherry-agent-linux-\w+/.exec(printed)?.[0];
     if (!name) throw new Error(`npm run package names no binary: ${printed}`);
     return resolve('dist/package', name);

@@ -17,6 +17,8 @@ export interface Lab {
   readonly directory: string;
   /** What hosts.sh calls $LAB: `N/docker.sock` and `N/pid` of the engines. */
   readonly engines: string;
+  /** Before a host's number: the name of its network namespace. */
+  readonly prefix: string;
   /** Runs kubectl in the data centre; resolves with its standard output, rejects with its standard error. */
   kubectl(...args: string[]): Promise<string>;
   /** The same, with a document on standard input. */
@@ -138,7 +140,7 @@ export async function createLab(options: LabOptions): Promise<Lab> {
   });
 
   const lab: Lab = {
-    hosts: options.hosts, kubeconfig, directory, engines: env.LAB,
+    hosts: options.hosts, kubeconfig, directory, engines: env.LAB, prefix: env.LABP,
     kubectl: (...args) => hosts(['sh', '0', kubectl, '--kubeconfig', kubeconfig, ...args]),
     kubectlWith: (input, ...args) => hosts(['sh', '0', kubectl, '--kubeconfig', kubeconfig, ...args], { input }),
     on: (host, ...command) => hosts(['sh', String(host), ...command]),

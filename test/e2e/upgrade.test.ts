@@ -30,7 +30,7 @@ done
 `;
 
 async function makePackage(version?: string): Promise<string> {
-  await run('npm', ['run', '-s', 'package'], { env: { ...process.env, ...(version ? { WHERRY_VERSION: version } : {}) }, timeoutMs: 10 * 60_000 });
+  await run('npm', ['run', '-s', 'package', '--', 'own'], { env: { ...process.env, ...(version ? { WHERRY_VERSION: version } : {}) }, timeoutMs: 10 * 60_000 });
   const arch = { x64: 'amd64', arm64: 'arm64' }[process.arch as string] ?? process.arch;
   return resolve('dist/package', version ?? '', `wherry-agent-linux-${arch}`);
 }

@@ -16,15 +16,17 @@ export class FakeRuntime implements Runtime {
   readonly remote = new Set<string>();
   /** What exec answers, by the command's words. */
   readonly execs = new Map<string, ExecResult>();
-  /** Called before each call that changes something; may throw, as an engine might. */
+  /** Called before each call that changes something, and before events are followed; may throw, as an engine might. */
   before: (call: string, id: string) => void = () => {};
+  /** Containers, by id, of which a process runs though they do not. */
+  readonly strays = new Set<string>();
   pulls = 0;
   /** Processes read none of their input. */
   stuck = false;
   /** Commands that were hung up. */
   readonly hungUp: string[] = [];
   readonly #clock: Clock;
-  readonly #followers = new Set<{ label: string; push: (event: RuntimeEvent) => void }>();
+  readonly #followers = new Set<{ label: string; push: (event: RuntimeEvent) => void; end: () => void }>();
   #count = 0;
 
   constructor(clock: Clock) {
@@ -42,6 +44,12 @@ export class FakeRuntime implements Runtime {
     if (!found || found.details.state !== 'running') return;
     Object.assign(found.details as Writable<ContainerDetails>, { state: 'exited', exitCode, finishedMs: this.#clock.now(), ips: [] });
     this.#tell('die', found.details);
+  }
+
+  /** It dies: whoever follows its events is cut off, and what happens from now on is told to nobody until they ask again. */
+  die(): void {
+    for (const follower of this.#followers) follower.end();
+    this.#followers.clear();
   }
 
   async containers(label: string, value?: string): Promise<ContainerSummary[]> {
@@ -89,8 +97,8 @@ export class FakeRuntime implements Runtime {
     this.end(this.#find(id)?.details.id ?? '', signal === 'SIGKILL' ? 137 : 143);
   }
 
-  async discard(id: string): Promise<void> {
-    await this.remove(id);
+  async endStrays(id: string): Promise<number> {
+    return this.strays.delete(id) ? 1 : 0;
   }
 
   async remove(id: string): Promise<void> {
@@ -128,15 +136,17 @@ export class FakeRuntime implements Runtime {
   }
 
   async events(label: string, signal: AbortSignal): Promise<AsyncIterable<RuntimeEvent>> {
+    this.before('events', '');
     const queue: RuntimeEvent[] = [];
     let wake = (): void => {};
-    const follower = { label, push: (event: RuntimeEvent) => { queue.push(event); wake(); } };
+    let over = signal.aborted;
+    const follower = { label, push: (event: RuntimeEvent) => { queue.push(event); wake(); }, end: () => { over = true; wake(); } };
     this.#followers.add(follower);
-    signal.addEventListener('abort', () => { this.#followers.delete(follower); wake(); }, { once: true });
+    signal.addEventListener('abort', () => { this.#followers.delete(follower); follower.end(); }, { once: true });
     return (async function* () {
-      while (!signal.aborted) {
+      while (!over) {
         yield* queue.splice(0);
-        if (!signal.aborted && queue.length === 0) await new Promise<void>((resolve) => { wake = resolve; });
+        if (!over && queue.length === 0) await new Promise<void>((resolve) => { wake = resolve; });
       }
     })();
   }

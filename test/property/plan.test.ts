@@ -45,13 +45,14 @@ class World {
   constructor(seed: number, root: string) {
     this.random = randomOf(seed);
     for (const image of ['a:1', 'a:2', 'pause']) this.runtime.addImage(image);
-    const nowhere = { configMap: () => undefined, secret: () => undefined };
+    const none = { servers: [], searches: [], options: [] };
+    const nowhere = { configMap: () => undefined, secret: () => undefined, claim: () => undefined };
     this.context = {
-      runtime: this.runtime, clock: this.clock, log: silentLog, events: { event: () => {} }, owner: 'test', pauseImage: 'pause',
+      runtime: this.runtime, clock: this.clock, log: silentLog, events: { event: () => {} }, owner: 'test', pauseImage: 'pause', bridge: () => Promise.resolve('bridge'),
       images: new Images({ runtime: this.runtime, clock: this.clock, log: silentLog }),
       volumes: new Volumes({ root, sources: { ...nowhere, field: () => '', resource: () => '' } }),
       loadPause: async () => {}, node: () => ({ name: 'n', ips: ['192.0.2.1'], cpus: 2, memoryBytes: 2 ** 32 }), oomFloor: () => 0,
-      dns: () => undefined, references: () => nowhere, services: () => [], outage: { ms: undefined, keep: () => {} },
+      naming: { cluster: () => ({ servers: [], domain: 'cluster.local' }), host: async () => ({ own: none, forPods: none }) }, references: () => nowhere, services: () => [], outage: { ms: undefined, keep: () => {} }, admit: () => undefined, seccompRoot: '/none',
     };
     this.pod = this.#randomPod(seed);
     this.state = new PodState(this.context, this.pod, () => {});

@@ -1,4 +1,5 @@
-import type { NodeSelectorRequirement, NodeSelectorTerm } from '../../../shared/kinds/affinity.ts';
+import type { NodeSelectorTerm } from '../../../shared/kinds/affinity.ts';
+import { matchesTerm } from '../../../shared/node-selector.ts';
 import type { NodeFacts } from '../snapshot.ts';
 import type { Plugin } from './plugin.ts';
 
@@ -25,26 +26,6 @@ export const nodeSelector: Plugin = {
   },
 };
 
-/** All requirements of a term; an empty term matches nothing. */
-export function matchesTerm({ matchExpressions = [], matchFields = [] }: NodeSelectorTerm, { labels, name }: NodeFacts): boolean {
-  if (matchExpressions.length === 0 && matchFields.length === 0) return false;
-  return matchExpressions.every((requirement) => meets(requirement, labels[requirement.key]))
-    && matchFields.every((requirement) => requirement.key === 'metadata.name' && meets(requirement, name));
-}
-
-/** As {@link matchesTerm}, but an empty preference is met by all nodes. */
+/** As matchesTerm, but an empty preference is met by all nodes. */
 const matchesPreference = (term: NodeSelectorTerm, facts: NodeFacts): boolean =>
   (!term.matchExpressions?.length && !term.matchFields?.length) || matchesTerm(term, facts);
-
-function meets({ operator, values = [] }: NodeSelectorRequirement, value: string | undefined): boolean {
-  switch (operator) {
-    case 'In': return value !== undefined && values.includes(value);
-    case 'NotIn': return value === undefined || !values.includes(value);
-    case 'Exists': return value !== undefined;
-    case 'DoesNotExist': return value === undefined;
-    case 'Gt': return isInteger(value) && Number(value) > Number(values[0]);
-    case 'Lt': return isInteger(value) && Number(value) < Number(values[0]);
-  }
-}
-
-const isInteger = (value: string | undefined): boolean => value !== undefined && /^[+-]?\d+$/.test(value);

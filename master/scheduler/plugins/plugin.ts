@@ -12,6 +12,8 @@ export interface Plugin {
 }
 
 export interface Check {
+  /** Why the pod can be placed nowhere at all, whatever the nodes; `fits` then says no to all. */
+  readonly never?: string;
   /** Whether the pod may run on the node. */
   readonly fits?: (slot: number) => boolean;
   /** Why not, in Kubernetes' words; asked only of nodes that do not fit. */

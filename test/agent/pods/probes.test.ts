@@ -1,38 +1,12 @@
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { check, Probes } from '../../../agent/pods/probes.ts';
+import { Probes } from '../../../agent/pods/probes.ts';
 import { FakeClock } from '../../fakes/clock.ts';
 import { podOf } from '../../fakes/pod.ts';
 import { FakeRuntime } from '../../fakes/runtime.ts';
 import { at, view } from './views.ts';
 
 const test = suite('probes');
-const container = podOf('p', { containers: [{ name: 'a', image: 'a:1', ports: [{ name: 'web', containerPort: 1 }] }] }).spec.containers[0]!;
-const input = { runtime: new FakeRuntime(new FakeClock()), id: 'x', container, ips: ['127.0.0.1'], timeoutMs: 300 };
-
-test('http and tcp', async () => {
-  const server = createServer((request, response) => {
-    if (request.url === '/slow') return;
-    response.writeHead(request.url === '/bad' ? 500 : request.headers['x-a'] === 'b' ? 302 : 200).end('x'.repeat(100_000));
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  const http = (path: string, more: object = {}) => check({ httpGet: { path, port, scheme: 'HTTP', ...more } }, input);
-  assert.is((await http('/')).ok, true);
-  assert.is((await http('/', { httpHeaders: [{ name: 'X-A', value: 'b' }] })).ok, true);
-  assert.equal(await http('/bad'), { ok: false, message: 'HTTP probe failed with statuscode: 500' });
-  assert.match((await http('/slow')).message, /context deadline exceeded/);
-  assert.is((await check({ tcpSocket: { port } }, input)).ok, true);
-  server.closeAllConnections();
-  server.close();
-  await once(server, 'close');
-  assert.equal(await check({ tcpSocket: { port } }, input), { ok: false, message: `dial tcp 127.0.0.1:${port}: connect: connection refused` });
-  assert.match((await http('/')).message, /connection refused$/);
-  assert.match((await check({ tcpSocket: { port: 'nope' } }, input)).message, /couldn't find port: "nope"/);
-});
 
 /** Lets everything that is ready run. */
 const turn = (): Promise<void> => new Promise((resolve) => { setTimeout(resolve, 2); });
@@ -70,6 +44,38 @@ test('thresholds, and the startup probe before the others', async () => {
   await seconds(1);
   assert.is(state()[2], 'liveness');
   assert.is(changes, 4);
+  probes.stop();
+});
+
+test('a pod that ends is still looked at for readiness, and for nothing else; what cannot be made out counts neither way', async () => {
+  const clock = new FakeClock(at);
+  const runtime = new FakeRuntime(clock);
+  runtime.addImage('a:1');
+  const id = await runtime.create('x', { Image: 'a:1', Labels: {}, HostConfig: {} });
+  await runtime.start(id);
+  const exec = (word: string) => ({ exec: { command: [word] }, periodSeconds: 1, failureThreshold: 1 });
+  const pod = podOf('p', { containers: [{ name: 'a', image: 'a:1', readinessProbe: exec('ready'), livenessProbe: exec('live') }] });
+  const told: string[] = [];
+  const probes = new Probes({ runtime, clock, events: { event: (_, __, reason, message) => { told.push(`${reason}: ${message}`); } }, changed: () => {} });
+  const watch = (ending: boolean): void => probes.watch(pod, [view('a', { id })], ['10.0.0.2'], () => false, ending);
+  watch(false);
+  const second = async (): Promise<void> => { clock.advance(1000); await turn(); };
+  await second();
+  assert.is(probes.views.get(id)!.ready, true);
+  watch(true);
+  runtime.execs.set('live', { exitCode: 1, output: '', timedOut: false });
+  runtime.execs.set('ready', { exitCode: 1, output: 'not now', timedOut: false });
+  await second();
+  await second();
+  const { ready, unhealthy } = probes.views.get(id)!;
+  assert.equal([ready, unhealthy, told[0]], [false, undefined, 'Unhealthy: Readiness probe failed: not now']);
+  runtime.execs.set('ready', { exitCode: 0, output: '', timedOut: false });
+  await second();
+  assert.is(probes.views.get(id)!.ready, true);
+  runtime.end(id, 1);
+  await second();
+  assert.match(told.at(-1)!, /^Unhealthy: Readiness probe errored and resulted in unknown state: container .* is not running$/);
+  assert.is(probes.views.get(id)!.ready, true);
   probes.stop();
 });
 

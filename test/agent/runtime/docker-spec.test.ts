@@ -12,7 +12,7 @@ const host = (container: object, spec: object = {}, imageUser = '') => {
     command: undefined, args: ['x'], mounts: [], messageFile: '/m', nodeMemoryBytes: 2 ** 30, oomFloor: -1000,
   });
 };
-const box = (spec: object) => sandboxOptions({ pod: podOf('p', { containers: [{ name: 'a', image: 'a:1' }], ...spec }), owner: 'o', image: 'pause', attempt: 0, dns: undefined, oomFloor: -1000 });
+const box = (spec: object) => sandboxOptions({ pod: podOf('p', { containers: [{ name: 'a', image: 'a:1' }], ...spec }), owner: 'o', image: 'pause', attempt: 0, hostname: 'p', oomFloor: -1000 });
 
 test('a container joins its sandbox and says whose it is', () => {
   const made = host({});
@@ -47,10 +47,9 @@ test('privileges', () => {
 });
 
 test('the sandbox has ports, name and namespaces', () => {
-  const made = box({ containers: [{ name: 'a', image: 'a:1', ports: [{ containerPort: 80, hostPort: 8080 }, { containerPort: 81 }, { containerPort: 53, hostPort: 53, hostIP: '127.0.0.1', protocol: 'UDP' }] }], hostAliases: [{ ip: '1.2.3.4', hostnames: ['x', 'y'] }] });
+  const made = box({ containers: [{ name: 'a', image: 'a:1', ports: [{ containerPort: 80, hostPort: 8080 }, { containerPort: 81 }, { containerPort: 53, hostPort: 53, hostIP: '127.0.0.1', protocol: 'UDP' }] }] });
   assert.is(made.Hostname, 'p');
   assert.equal(made.HostConfig.PortBindings, { '80/tcp': [{ HostIp: '', HostPort: '8080' }], '53/udp': [{ HostIp: '127.0.0.1', HostPort: '53' }] });
-  assert.equal(made.HostConfig.ExtraHosts, ['x:1.2.3.4', 'y:1.2.3.4']);
   assert.equal([made.HostConfig.NetworkMode, made.HostConfig.IpcMode], ['bridge', 'shareable']);
 });
 

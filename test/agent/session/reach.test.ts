@@ -12,25 +12,37 @@ import { nodes } from '../../../shared/kinds/node.ts';
 import { pods } from '../../../shared/kinds/pod.ts';
 import { LinkedCluster, nodeOf } from '../../fakes/cluster-link.ts';
 import { MemoryState } from '../../fakes/memory-state.ts';
+import { nameServer } from '../../fakes/name-server.ts';
 
 /** A master that is hard to reach: no DNS, wrong clocks, long outages, a node whose disk is full. */
 const test = suite('reach');
 const dayMs = 86_400_000;
 
-/** A server with a certificate that begins at `nowMs`; connects to it as an agent does. */
-async function reach(host: string, nowMs: number, last?: string): Promise<string[]> {
+interface Place {
+  /** At which the master's certificate begins. */
+  readonly nowMs?: number;
+  /** Where the master is. */
+  readonly at?: string;
+  /** Where it was reached last. */
+  readonly last?: string;
+  /** Name servers; one that is not there by default. */
+  readonly servers?: readonly string[];
+}
+
+/** Connects to a master as an agent does; returns the names and addresses at which it was reached. */
+async function reach(host: string, { nowMs = Date.now(), at = '127.0.0.1', last, servers = ['127.0.0.1:1'] }: Place = {}): Promise<string[]> {
   const authority = await createAuthority('ca', 30, nowMs);
   const pair = await issue(authority, { subject: { name: 'wherry-master' }, use: 'server', hosts: ['kubernetes.default.svc'], days: 10, nowMs });
   const client = await issue(authority, { subject: { name: 'system:node:n1', groups: ['system:nodes'] }, use: 'client', days: 10 });
   const server = createServer({ key: pair.key, cert: pair.certificate });
   const sockets = new WebSocketServer({ server });
-  server.listen(0, '127.0.0.1');
+  server.listen(0, at);
   await once(server, 'listening');
   const reached: string[] = [];
   try {
     const socket = await connector({
       server: `https://${host}:${(server.address() as AddressInfo).port}`, key: client.key, certificate: client.certificate, ca: authority.certificate,
-      lookup: masterLookup({ servers: ['127.0.0.1:1'], hostsFile: '/nonexistent', last: () => last }), onReached: (name, address) => reached.push(`${name} ${address}`),
+      lookup: masterLookup({ servers, hostsFile: '/nonexistent', last: () => last }), onReached: (name, address) => reached.push(`${name} ${address}`),
     })(new AbortController().signal);
     socket.destroy();
   } finally {
@@ -42,17 +54,23 @@ async function reach(host: string, nowMs: number, last?: string): Promise<string
 }
 
 test('DNS gone: the master is reached where it was last', async () => {
-  assert.equal(await reach('master.example', Date.now(), '127.0.0.1'), ['master.example 127.0.0.1']);
+  assert.equal(await reach('master.example', { last: '127.0.0.1' }), ['master.example 127.0.0.1']);
 });
 
 test('DNS gone, and the master never reached: an error that says so', async () => {
   let why = '';
-  await reach('master.invalid', Date.now()).catch((error: Error) => { why = error.message; });
+  await reach('master.invalid').catch((error: Error) => { why = error.message; });
   assert.match(why, /connecting to https:\/\/master.invalid:\d+: .*(ENOTFOUND|EAI_AGAIN)/);
 });
 
+test('the master has moved: its name leads to where it is now, wherever it was last', async () => {
+  const { address, socket } = await nameServer([127, 0, 0, 2]);
+  assert.equal(await reach('master.example', { at: '127.0.0.2', last: '127.0.0.1', servers: [address] }), ['master.example 127.0.0.2']);
+  socket.close();
+});
+
 test('a certificate that is not valid yet, or no longer, by this host\'s clock is the master\'s nevertheless', async () => {
-  for (const nowMs of [Date.now() + 2 * dayMs, Date.now() - 20 * dayMs]) assert.is((await reach('127.0.0.1', nowMs)).length, 1);
+  for (const nowMs of [Date.now() + 2 * dayMs, Date.now() - 20 * dayMs]) assert.is((await reach('127.0.0.1', { nowMs })).length, 1);
 });
 
 async function cluster(): Promise<LinkedCluster> {

@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Volumes, VolumeError } from '../../../agent/volumes/index.ts';
+import { Volumes } from '../../../agent/volumes/index.ts';
+import type { Claim } from '../../../agent/volumes/source.ts';
+import { VolumeError } from '../../../agent/volumes/volume-error.ts';
 import type { ConfigMap } from '../../../shared/kinds/configmap.ts';
 import type { Secret } from '../../../shared/kinds/secret.ts';
 import { podOf } from '../../fakes/pod.ts';
@@ -11,9 +13,11 @@ import { podOf } from '../../fakes/pod.ts';
 const test = suite('volumes');
 let root = '';
 let data: Record<string, string> = { a: '1', b: '2' };
+const claims = new Map<string, Claim>();
 const volumes = (): Volumes => new Volumes({
   root, sources: {
     configMap: (_, name) => (name === 'cm' ? { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, data } as ConfigMap : undefined),
+    claim: (_, name) => claims.get(name),
     secret: (_, name) => (name === 's' ? { apiVersion: 'v1', kind: 'Secret', metadata: { name }, data: { key: Buffer.from('geheim').toString('base64') } } as unknown as Secret : undefined),
     field: (pod, path) => `${pod.metadata.name} ${path}`, resource: (_, ref) => ref.resource,
   },
@@ -66,15 +70,15 @@ test('paths stay inside', async () => {
   const given = pod({ emptyDir: {} });
   await volumes().prepare(given);
   await symlink('/etc', path('link'));
-  await refused(volumes().mounts(given, [{ name: 'v', mountPath: '/v', subPath: '../..' }], (text) => text), /within the volume/);
-  await refused(volumes().mounts(given, [{ name: 'v', mountPath: '/v', subPath: 'link' }], (text) => text), /leads out of the volume/);
+  await refused(volumes().mounts(given, { name: 'c', volumeMounts: [{ name: 'v', mountPath: '/v', subPath: '../..' }] }, () => undefined), /^unable to provision SubPath `..\/..`: must not contain '..'$/);
+  await refused(volumes().mounts(given, { name: 'c', volumeMounts: [{ name: 'v', mountPath: '/v', subPath: 'link' }] }, () => undefined), /^failed to prepare subPath for volumeMount "v" of container "c": subpath "\/etc" not within volume path/);
 });
 
 test('mounts', async () => {
   const given = pod({ emptyDir: {} });
   await volumes().prepare(given);
-  const [mount] = await volumes().mounts(given, [{ name: 'v', mountPath: '/v', subPathExpr: '$(A)', readOnly: true, mountPropagation: 'HostToContainer' }], () => 'sub');
-  assert.equal(mount, { Type: 'bind', Source: path('sub'), Target: '/v', ReadOnly: true, BindOptions: { Propagation: 'rslave' } });
+  const [mount] = await volumes().mounts(given, { name: 'c', volumeMounts: [{ name: 'v', mountPath: '/v', subPathExpr: '$(A)', readOnly: true, mountPropagation: 'HostToContainer' }] }, () => 'sub');
+  assert.equal(mount, { Type: 'bind', Source: join(root, 'pods', 'uid-p', 'subpaths', 'v', 'c', '0'), Target: '/v', ReadOnly: true, BindOptions: { Propagation: 'rslave' } });
   assert.is((await stat(path())).mode & 0o777, 0o777);
 });
 

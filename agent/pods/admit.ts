@@ -1,0 +1,105 @@
+import type { Container } from '../../shared/kinds/container.ts';
+import type { Pod } from '../../shared/kinds/pod.ts';
+import { amount } from '../runtime/amount.ts';
+import { appArmorOf } from '../runtime/docker-spec.ts';
+import type { Failure } from './ending.ts';
+import type { NodeFacts } from './fields.ts';
+import { forbiddenSysctl } from '../runtime/sysctls.ts';
+
+export interface AdmitInput {
+  readonly pod: Pod;
+  /** Pods that the node has taken on and that have not ended. */
+  readonly others: readonly Pod[];
+  readonly node: NodeFacts;
+  /** Whether the kernel enforces AppArmor. */
+  readonly appArmor: boolean;
+  /** Names, or prefixes that end with an asterisk, of kernel parameters that pods may set beside the safe ones. */
+  readonly unsafeSysctls: readonly string[];
+}
+
+/**
+ * Why this node does not take a pod on, as the kubelet's admission has it. The scheduler sees to most of it; what
+ * names its node itself, or was placed while others were, is caught here. Such a pod fails and is not tried again.
+ */
+export function admit(input: AdmitInput): Failure | undefined {
+  const { pod, node } = input;
+  if (pod.spec.os && pod.spec.os.name !== 'linux') return { reason: 'PodOSNotSupported', message: 'Failed to admit pod as the OS field doesn\'t match node OS' };
+  const predicate = (name: string): Failure => ({ reason: name, message: `Predicate ${name} failed` });
+  const full = lacking(input);
+  if (full) return full;
+  if (!fitsLabels(pod, node)) return predicate('NodeAffinity');
+  if (portTaken(input)) return predicate('NodePorts');
+  const sysctl = forbiddenSysctl(pod, input.unsafeSysctls);
+  if (sysctl) return { reason: 'SysctlForbidden', message: `forbidden sysctl: ${sysctl}` };
+  if (!input.appArmor && confined(pod)) return { reason: 'AppArmor', message: 'Cannot enforce AppArmor: AppArmor is not enabled on the host' };
+  return undefined;
+}
+
+const containersOf = ({ spec }: Pod): Container[] => [...(spec.initContainers ?? []), ...spec.containers];
+
+const confined = (pod: Pod): boolean => containersOf(pod).some((container) => !['', 'unconfined'].includes(appArmorOf(pod, container)));
+
+/** In the units of the message: thousandths of a CPU, and wholes of anything else. */
+const unit = (resource: string): number => (resource === 'cpu' ? 1000 : 1);
+
+function lacking({ pod, others, node }: AdmitInput): Failure | undefined {
+  for (const [resource, quantity] of Object.entries(node.allocatable ?? {})) {
+    const capacity = Math.floor((amount(quantity) ?? 0) * unit(resource));
+    const requested = requestOf(pod, resource);
+    // A disk that was not looked at yet has no size.
+    if (requested === 0 || (capacity === 0 && resource === 'ephemeral-storage')) continue;
+    const used = others.reduce((sum, other) => sum + requestOf(other, resource), 0);
+    if (used + requested <= capacity) continue;
+    return { reason: `OutOf${resource}`, message: `Node didn't have enough resource: ${resource}, requested: ${requested}, used: ${used}, capacity: ${capacity}` };
+  }
+  return undefined;
+}
+
+/** What a pod asks for: its containers and sidecars together, or an init container with the sidecars before it if that is more. */
+function requestOf({ spec }: Pod, resource: string): number {
+  if (resource === 'pods') return 1;
+  const asked = ({ resources }: Container): number => Math.ceil((amount(resources?.requests?.[resource] ?? resources?.limits?.[resource]) ?? 0) * unit(resource));
+  let sidecars = 0;
+  let most = 0;
+  for (const container of spec.initContainers ?? []) {
+    if (container.restartPolicy === 'Always') sidecars += asked(container);
+    most = Math.max(most, container.restartPolicy === 'Always' ? sidecars : sidecars + asked(container));
+  }
+  const together = spec.containers.reduce((sum, container) => sum + asked(container), sidecars);
+  return Math.max(most, together) + Math.ceil((amount(spec.overhead?.[resource]) ?? 0) * unit(resource));
+}
+
+interface HostPort { readonly key: string; readonly ip: string }
+
+const hostPorts = (pod: Pod): HostPort[] => containersOf(pod).flatMap((container) => (container.ports ?? []).flatMap(({ hostPort, protocol, hostIP }) =>
+  (hostPort ? [{ key: `${protocol ?? 'TCP'}/${hostPort}`, ip: hostIP || '0.0.0.0' }] : [])));
+
+function portTaken({ pod, others }: AdmitInput): boolean {
+  const wanted = hostPorts(pod);
+  if (wanted.length === 0) return false;
+  const taken = others.flatMap(hostPorts);
+  const everywhere = (ip: string): boolean => ip === '0.0.0.0' || ip === '::';
+  return wanted.some((port) => taken.some((other) => other.key === port.key && (other.ip === port.ip || everywhere(port.ip) || everywhere(other.ip))));
+}
+
+/** Whether the node is one that the pod asks for, as far as the agent knows its labels: somebody may have added others. */
+function fitsLabels({ spec }: Pod, node: NodeFacts): boolean {
+  const known = { ...node.labels };
+  const has = (key: string): boolean => Object.hasOwn(known, key);
+  if (Object.entries(spec.nodeSelector ?? {}).some(([key, value]) => has(key) && known[key] !== value)) return false;
+  const terms = spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
+  if (!terms) return true;
+  return terms.some((term) => (term.matchExpressions ?? []).every((want) => !has(want.key) || holds(want, known[want.key] ?? ''))
+    && (term.matchFields ?? []).every((want) => want.key !== 'metadata.name' || holds(want, node.name)));
+}
+
+function holds({ operator, values = [] }: { readonly operator: string; readonly values?: readonly string[] }, value: string): boolean {
+  switch (operator) {
+    case 'In': return values.includes(value);
+    case 'NotIn': return !values.includes(value);
+    case 'DoesNotExist': return false;
+    case 'Gt': return Number(value) > Number(values[0]);
+    case 'Lt': return Number(value) < Number(values[0]);
+    default: return true;
+  }
+}

@@ -1,0 +1,2 @@
+/** There is no token because there is no master to ask. */
+export class MasterAwayError extends Error {}

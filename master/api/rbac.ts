@@ -1,0 +1,49 @@
+import { rbacGroup } from '../../shared/kinds/rbac.ts';
+import type { Held, Policy } from '../registry/policy.ts';
+import type { Access, Authorizer, Decision, Rules } from './authorize.ts';
+
+/** Decides by roles and bindings, as Kubernetes' RBAC authorizer, with its reasons. */
+export const rbacAuthorizer = (policy: Policy): Authorizer => ({
+  authorize: (access) => decide(policy, access),
+  rulesFor(user, namespace): Rules {
+    const rules = policy.rules(user, namespace);
+    return {
+      resourceRules: rules.filter(({ resources }) => resources?.length)
+        .map(({ verbs = [], apiGroups = [], resources = [], resourceNames }) => ({ verbs, apiGroups, resources, ...(resourceNames?.length ? { resourceNames } : {}) })),
+      nonResourceRules: rules.filter(({ nonResourceURLs }) => nonResourceURLs?.length).map(({ verbs = [], nonResourceURLs = [] }) => ({ verbs, nonResourceURLs })),
+    };
+  },
+});
+
+function decide(policy: Policy, { user, verb, resource, path }: Access): Decision {
+  const found = policy.find(user, resource?.namespace ?? '', resource ? { verb, ...resource } : { verb, path });
+  if (found) return { allowed: true, reason: `RBAC: allowed by ${bindingText(found)}` };
+  const missing = [...policy.held(user, resource?.namespace ?? '')].filter(({ rules }) => !rules).map(notThere);
+  if (missing.length === 0) return { allowed: false };
+  return { allowed: false, reason: `RBAC: ${missing.length === 1 ? missing[0]! : `[${missing.join(', ')}]`}` };
+}
+
+const notThere = ({ binding: { roleRef } }: Held): string => `${roleRef.kind.toLowerCase()}.${rbacGroup} ${JSON.stringify(roleRef.name)} not found`;
+
+function bindingText({ binding: { metadata, roleRef }, subject }: Held): string {
+  const name = metadata.namespace ? `RoleBinding "${metadata.name}/${metadata.namespace}"` : `ClusterRoleBinding ${JSON.stringify(metadata.name)}`;
+  const who = subject.kind === 'ServiceAccount' ? `${subject.name}/${subject.namespace}` : subject.name;
+  return `${name} of ${roleRef.kind} ${JSON.stringify(roleRef.name)} to ${subject.kind} ${JSON.stringify(who)}`;
+}
+
+/** Allows what one of several authorizers allows; the last reason of those that do not is told. */
+export const anyOf = (...authorizers: readonly Authorizer[]): Authorizer => ({
+  async authorize(access) {
+    let last: Decision = { allowed: false };
+    for (const authorizer of authorizers) {
+      const decision = await authorizer.authorize(access);
+      if (decision.allowed) return decision;
+      if (decision.reason) last = decision;
+    }
+    return last;
+  },
+  async rulesFor(user, namespace) {
+    const found = await Promise.all(authorizers.map((authorizer) => authorizer.rulesFor(user, namespace)));
+    return { resourceRules: found.flatMap(({ resourceRules }) => resourceRules), nonResourceRules: found.flatMap(({ nonResourceRules }) => nonResourceRules) };
+  },
+});

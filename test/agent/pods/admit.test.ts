@@ -1,0 +1,61 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { admit, type AdmitInput } from '../../../agent/pods/admit.ts';
+import { podOf } from '../../fakes/pod.ts';
+
+const test = suite('admit');
+const node = {
+  name: 'n', ips: [], cpus: 2, memoryBytes: 2 ** 30, labels: { 'kubernetes.io/hostname': 'n', zone: 'a' },
+  allocatable: { cpu: '2', memory: '1Gi', 'ephemeral-storage': '0', pods: '3' },
+};
+const pod = (name: string, container: object = {}, spec: object = {}, metadata: object = {}) => podOf(name, { containers: [{ name: 'a', image: 'a:1', ...container }], ...spec }, metadata);
+const why = (asked: ReturnType<typeof pod>, more: Partial<AdmitInput> = {}) => admit({ pod: asked, others: [], node, appArmor: false, unsafeSysctls: [], ...more });
+const cpu = (amount: string) => ({ resources: { requests: { cpu: amount } } });
+
+test('resources', () => {
+  assert.is(why(pod('p', cpu('2'))), undefined);
+  assert.equal(why(pod('p', cpu('2500m'))), { reason: 'OutOfcpu', message: 'Node didn\'t have enough resource: cpu, requested: 2500, used: 0, capacity: 2000' });
+  assert.is(why(pod('p', cpu('1')), { others: [pod('q', cpu('1100m'))] })?.message, 'Node didn\'t have enough resource: cpu, requested: 1000, used: 1100, capacity: 2000');
+  assert.is(why(pod('p', { resources: { requests: { memory: '2Gi' } } }))?.reason, 'OutOfmemory');
+  assert.is(why(pod('p', { resources: { requests: { 'ephemeral-storage': '1Gi' } } })), undefined, 'a disk that was not looked at yet');
+  assert.is(why(pod('p'), { others: ['q', 'r', 's'].map((name) => pod(name)) })?.message, 'Node didn\'t have enough resource: pods, requested: 1, used: 3, capacity: 3');
+  const init = (amount: string, restartPolicy?: string) => ({ name: `i${amount}`, image: 'a:1', ...cpu(amount), ...(restartPolicy ? { restartPolicy } : {}) });
+  assert.is(why(pod('p', cpu('1'), { initContainers: [init('2')] })), undefined, 'init containers go before');
+  assert.is(why(pod('p', cpu('1'), { initContainers: [init('1', 'Always'), init('1500m')] }))?.message, 'Node didn\'t have enough resource: cpu, requested: 2500, used: 0, capacity: 2000');
+});
+
+test('host ports', () => {
+  const ports = (hostPort: number, more: object = {}) => ({ ports: [{ containerPort: 80, hostPort, ...more }] });
+  const taken = (a: object, b: object): boolean => why(pod('p', a), { others: [pod('q', b)] })?.message === 'Predicate NodePorts failed';
+  assert.ok(taken(ports(80), ports(80)));
+  assert.not.ok(taken(ports(80), ports(81)));
+  assert.not.ok(taken(ports(80), ports(80, { protocol: 'UDP' })));
+  assert.not.ok(taken(ports(80, { hostIP: '10.0.0.1' }), ports(80, { hostIP: '10.0.0.2' })));
+  assert.ok(taken(ports(80, { hostIP: '10.0.0.1' }), ports(80)));
+});
+
+test('labels of the node, those that it knows itself', () => {
+  assert.equal(why(pod('p', {}, { nodeSelector: { zone: 'b' } })), { reason: 'NodeAffinity', message: 'Predicate NodeAffinity failed' });
+  assert.is(why(pod('p', {}, { nodeSelector: { 'added.by/api': 'b' } })), undefined);
+  const terms = (...list: object[]) => ({ affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: list } } } });
+  const zone = (operator: string, ...values: string[]) => ({ matchExpressions: [{ key: 'zone', operator, values }] });
+  assert.is(why(pod('p', {}, terms(zone('In', 'b'), zone('In', 'a')))), undefined);
+  assert.is(why(pod('p', {}, terms(zone('NotIn', 'a'))))?.reason, 'NodeAffinity');
+  assert.is(why(pod('p', {}, terms({ matchFields: [{ key: 'metadata.name', operator: 'In', values: ['m'] }] })))?.reason, 'NodeAffinity');
+});
+
+test('what the host lacks or forbids', () => {
+  assert.is(why(pod('p', {}, { os: { name: 'windows' } }))?.reason, 'PodOSNotSupported');
+  const sysctls = (...names: string[]) => ({ securityContext: { sysctls: names.map((name) => ({ name, value: '1' })) } });
+  assert.is(why(pod('p', {}, sysctls('net.ipv4.ip_unprivileged_port_start', 'kernel/shm_rmid_forced'))), undefined);
+  assert.equal(why(pod('p', {}, sysctls('net.core.somaxconn'))), { reason: 'SysctlForbidden', message: 'forbidden sysctl: "net.core.somaxconn" not allowlisted' });
+  assert.is(why(pod('p', {}, sysctls('net.core.somaxconn')), { unsafeSysctls: ['net.core.*'] }), undefined);
+  assert.is(why(pod('p', {}, { ...sysctls('net.ipv4.tcp_syncookies'), hostNetwork: true }))?.message, 'forbidden sysctl: "net.ipv4.tcp_syncookies" not allowed with host net enabled');
+  const profile = (type: string) => ({ securityContext: { appArmorProfile: { type } } });
+  assert.equal(why(pod('p', profile('RuntimeDefault'))), { reason: 'AppArmor', message: 'Cannot enforce AppArmor: AppArmor is not enabled on the host' });
+  assert.is(why(pod('p', profile('RuntimeDefault')), { appArmor: true }), undefined);
+  assert.is(why(pod('p', profile('Unconfined'))), undefined);
+  assert.is(why(pod('p', {}, {}, { annotations: { 'container.apparmor.security.beta.kubernetes.io/a': 'localhost/x' } }))?.reason, 'AppArmor');
+});
+
+test.run();

@@ -1,0 +1,166 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { RuntimeError, type ContainerDetails } from '../../../agent/runtime/runtime.ts';
+import { podOf } from '../../fakes/pod.ts';
+import { FakeNode } from './fake-node.ts';
+
+/** The engine dies and comes back: what it was doing is done again, what it forgot is found out, and nobody asks it too often. */
+const test = suite('engine death');
+const pod = (name: string, spec: object = {}) => podOf(name, { containers: [{ name: 'a', image: 'a:1' }], ...spec });
+const nameOf = (node: FakeNode, id: string): string | undefined => node.runtime.held.get(id)?.details.labels['io.kubernetes.container.name'];
+
+async function withNode(run: (node: FakeNode) => Promise<void>): Promise<void> {
+  const node = new FakeNode();
+  await node.start();
+  try {
+    await run(node);
+  } finally {
+    await node.cleanUp();
+  }
+}
+
+/** The first start of a container fails, as `fail` does it; returns its id. */
+function wreck(node: FakeNode, container: string, fail: (id: string, attempt: number) => void): () => string | undefined {
+  let first: string | undefined;
+  let attempts = 0;
+  node.runtime.before = (call, id) => {
+    if (call !== 'start' || nameOf(node, id) !== container) return;
+    first ??= id;
+    if (first === id) fail(id, attempts++);
+  };
+  return () => first;
+}
+
+/** As Docker marks what it could not start. */
+const markFailed = (node: FakeNode, id: string): void => {
+  Object.assign(node.runtime.held.get(id)!.details as { -readonly [K in keyof ContainerDetails]: ContainerDetails[K] }, { exitCode: 128, error: `task ${id}: already exists` });
+};
+
+for (const container of ['POD', 'a']) {
+  for (const restartPolicy of ['Always', 'Never']) {
+    test(`${container}, ${restartPolicy}: what runs though the engine says that it never did is killed, removed and made anew, and that is no end of it`, () => withNode(async (node) => {
+      const first = wreck(node, container, (id) => {
+        node.runtime.strays.add(id);
+        markFailed(node, id);
+        throw new RuntimeError('failed', `task ${id}: already exists`);
+      });
+      await node.assign(pod('p', { restartPolicy }));
+      await node.pass(3000);
+      assert.is(node.running('p').length, 1);
+      assert.is(node.sandboxes('p').length, 1);
+      assert.is(node.runtime.strays.size, 0);
+      assert.not(node.runtime.held.has(first()!));
+      assert.is(node.status('p').phase, 'Running');
+      assert.is(node.status('p').containerStatuses?.[0]?.restartCount, 0);
+      assert.not(node.reasons().includes('Failed'));
+    }));
+  }
+}
+
+test('so is what it was starting when it was last seen, though nothing is left of that', () => withNode(async (node) => {
+  const first = wreck(node, 'a', (id, attempt) => {
+    if (attempt === 0) throw new RuntimeError('unreachable', 'socket hang up');
+    markFailed(node, id);
+    throw new RuntimeError('failed', 'id already in use');
+  });
+  await node.assign(pod('p', { restartPolicy: 'Never' }));
+  await node.pass(5000);
+  assert.is(node.status('p').phase, 'Running');
+  assert.not(node.runtime.held.has(first()!));
+}));
+
+test('a failure of the engine\'s own counts when it is not the only one', () => withNode(async (node) => {
+  let failing = 1;
+  let starts = 0;
+  node.runtime.before = (call, id) => {
+    if (call !== 'start' || nameOf(node, id) !== 'a') return;
+    starts++;
+    if (starts > failing) return;
+    markFailed(node, id);
+    throw new RuntimeError('failed', 'OCI runtime create failed');
+  };
+  await node.assign(pod('once', { restartPolicy: 'Never' }));
+  await node.pass(5000);
+  assert.is(node.status('once').phase, 'Running');
+  [failing, starts] = [Infinity, 0];
+  await node.assign(pod('ever', { restartPolicy: 'Never' }));
+  await node.pass(5000);
+  assert.is(node.status('ever').phase, 'Failed');
+  assert.is(starts, 2);
+}));
+
+test('what cannot be started for a reason of its own fails by its policy', () => withNode(async (node) => {
+  wreck(node, 'a', (id) => {
+    markFailed(node, id);
+    throw new RuntimeError('invalid', 'exec: "nothing": executable file not found');
+  });
+  await node.assign(pod('p', { restartPolicy: 'Never' }));
+  await node.pass(5000);
+  assert.is(node.status('p').phase, 'Failed');
+  assert.is(node.status('p').containerStatuses?.[0]?.state?.terminated?.reason, 'ContainerCannotRun');
+}));
+
+test('an agent that died over a failed start ends what was left of it', () => withNode(async (node) => {
+  await node.assign(pod('p'));
+  const [one] = node.running('p');
+  await node.stop();
+  node.runtime.held.delete(one!.id);
+  markFailed(node, await node.runtime.create('k8s_a_p', { ...{ Image: 'a:1', HostConfig: {} }, Labels: one!.labels } as never));
+  const left = node.containers('p')[0]!.id;
+  node.runtime.strays.add(left);
+  await node.start();
+  await node.pass(1000);
+  assert.is(node.runtime.strays.size, 0);
+}));
+
+test('what happened while nobody could tell of it is found: an end, a removal, another address', () => withNode(async (node) => {
+  await node.assign(pod('ended'), pod('removed'), pod('moved'));
+  node.runtime.die();
+  for (const { id } of node.running('ended')) node.runtime.end(id, 1);
+  for (const { id } of [...node.running('removed'), ...node.sandboxes('removed')]) node.runtime.held.delete(id);
+  const [sandbox] = node.sandboxes('moved');
+  (sandbox as { ips: readonly string[] }).ips = ['10.0.0.99'];
+  await node.pass(1000);
+  for (const name of ['ended', 'removed', 'moved']) assert.is(node.running(name).length, 1, name);
+  assert.is(node.status('ended').containerStatuses?.[0]?.restartCount, 1);
+  assert.is(node.status('removed').podIP, node.sandboxes('removed')[0]?.ips[0]);
+  assert.is(node.status('moved').podIP, '10.0.0.99');
+}));
+
+test('while it is away it is asked now and then, not as fast as can be; once it is back, all ends that should', () => withNode(async (node) => {
+  const one = pod('stops', { terminationGracePeriodSeconds: 1 });
+  await node.assign(one, pod('begins'));
+  const calls = new Map<string, number>();
+  let away = true;
+  node.runtime.die();
+  node.runtime.before = (call) => {
+    if (!away) return;
+    calls.set(call, (calls.get(call) ?? 0) + 1);
+    throw new RuntimeError('unreachable', 'connect ENOENT docker.sock');
+  };
+  await node.assign({ ...one, metadata: { ...one.metadata, deletionTimestamp: '2026-01-02T03:05:05Z', deletionGracePeriodSeconds: 1 } }, pod('late'));
+  await node.pass(60_000);
+  for (const [call, count] of calls) assert.ok(count >= 5 && count <= 150, `${call} ${count} times in a minute`);
+  assert.ok((calls.get('stop') ?? 0) > 0);
+  away = false;
+  await node.pass(5000);
+  assert.is(node.containers('stops').length, 0);
+  assert.is(node.running('late').length, 1);
+}));
+
+test('what ended but cannot be removed is asked for again, and not at once', () => withNode(async (node) => {
+  await node.assign(pod('p', { terminationGracePeriodSeconds: 1 }));
+  let asked = 0;
+  node.runtime.before = (call) => {
+    if (call !== 'remove') return;
+    asked++;
+    if (asked < 8) throw new RuntimeError('failed', 'driver "overlay2" failed to remove root filesystem');
+  };
+  await node.state.drop('pod/default/p');
+  await node.pass(3000);
+  assert.ok(asked <= 6, `${asked} times`);
+  await node.pass(60_000);
+  assert.is(node.containers('p').length + node.sandboxes('p').length, 0);
+}));
+
+test.run();
