@@ -40,6 +40,7 @@ import { Journal } from './state/journal.ts';
 import type { State } from './state/state.ts';
 import { openStream } from './streams/open.ts';
 import { PodTokens } from './volumes/tokens.ts';
+import { removeVolume } from './volumes/remove-volume.ts';
 import type { OnTrial } from './upgrade/on-trial.ts';
 import type { Signs } from './upgrade/trial.ts';
 import { Upgrader, type UpgraderOptions } from './upgrade/upgrader.ts';
@@ -190,7 +191,7 @@ class Agent {
       onLink: (heardMs) => { this.#outage.link(heardMs); this.#pods.linkChanged(); this.#routeSoon(); },
       openStream: (request, streamSignal, stream) => openStream(request, stream, {
         runtime: this.#runtime, target: (wanted) => this.#pods.logTarget(wanted),
-        running: (wanted) => this.#pods.runningContainer(wanted), address: (wanted) => this.#pods.address(wanted),
+        running: (wanted) => this.#pods.runningContainer(wanted), address: (wanted) => this.#pods.address(wanted), removeVolume,
       }, streamSignal),
     });
   }

@@ -5,14 +5,13 @@ import { fileURLToPath } from 'node:url';
 import { startMaster, usage, type BenchMaster } from './cluster.ts';
 import { Connection } from './http-load.ts';
 import { createMemoryGroup } from './memory-limit.ts';
+import { makePackaged, packaged } from './packaged.ts';
 import { startAgent, waitForNode } from './pod-start.ts';
 import { median, note, report } from './report.ts';
 
 const image = 'wherry-test/busybox';
-const root = process.cwd();
-const packaged = join(root, 'dist', 'package', `wherry-agent-linux-${{ x64: 'amd64', arm: 'armv7' }[process.arch as string] ?? process.arch}`);
 const unpackaged = fileURLToPath(new URL('../agent/main.js', import.meta.url));
-const [pods, services, idleSeconds] = [10, 100, 60];
+const [pods, services, settleSeconds, idleSeconds] = [10, 100, 15, 60];
 const [limits, limitedSeconds, restSeconds, restPercent] = [[64, 56, 48, 40, 36, 32, 28, 24, 20], 60, 20, 1];
 /** Not the default one, so that a cluster which this host may have is not disturbed. */
 const serviceCidr = '10.97.0.0/16';
@@ -36,9 +35,8 @@ interface Footprint {
  * Then the smallest memory limit under which the packaged one brings up its pods and is at rest.
  */
 export async function bench(): Promise<void> {
-  execFileSync('bash', ['test/e2e/images/busybox/build.sh'], { cwd: root, stdio: 'ignore' });
-  execFileSync('bash', ['test/e2e/compilers.sh', 'cc'], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
-  execFileSync('npm', ['run', '-s', 'package', '--', 'own'], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
+  execFileSync('bash', ['test/e2e/images/busybox/build.sh'], { stdio: 'ignore' });
+  makePackaged();
   const ours = await measured('packaged', [packaged]);
   const keeping = await measured('packaged, keeping its pages', ['env', 'WHERRY_KEEP_PAGES=1', packaged]);
   const plain = await measured(`unpackaged on Node ${process.version}`, [process.execPath, unpackaged]);
@@ -101,6 +99,7 @@ async function measure(program: readonly string[], seconds: number): Promise<Foo
     for (let index = 0; index < pods; index++) await create(api, 'pods', podDocument(index));
     await untilServing(api);
     api.close();
+    await new Promise((wake) => setTimeout(wake, settleSeconds * 1000));
     return await idle(agent.pid!, master.process.pid!, seconds);
   } finally {
     await stop(agent);

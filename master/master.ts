@@ -38,6 +38,7 @@ import { podToken } from './registry/pod-token.ts';
 import { Policy } from './registry/policy.ts';
 import { Registry } from './registry/registry.ts';
 import { plugins } from './scheduler/plugins/index.ts';
+import { removeVolume } from './volume-remover.ts';
 import { volumeBinding } from './scheduler/plugins/volume-binding.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { createJoinToken } from './registry/token.ts';
@@ -154,6 +155,7 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
     settings: {
       apiServerAddress: config.advertiseAddress, apiServerPort: port, kubernetesServiceIP, clusterDNS, caCertificate: pki.authority.certificate, accountTokens,
       nodeMonitorGraceMs: config.nodeMonitorGraceMs, eventTtlMs: config.eventTtlMs, lastSeen: (node) => hub.lastSeen(node) ?? Math.min(server.crowdedMs, startedMs + returnMs),
+      removeVolume: (node, volume, path) => removeVolume((name, request) => hub.openStream(name, request), node, volume, path),
     },
     onStarted: () => partStarted('controllers'),
   }, stop));

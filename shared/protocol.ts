@@ -117,6 +117,8 @@ export const StreamRequest = v.variant('type', [
   v.object({ type: v.literal('portForward'), namespace: text, pod: text, uid: text, port: count }),
   // The same for another node's service proxy: one byte (0) from the agent once it is connected, then the bytes. Its window is channel.ts's relayWindow.
   v.object({ type: v.literal('relay'), namespace: text, pod: text, uid: text, port: count }),
+  // Removes the directory of a volume that was provisioned on the node; no bytes, the end says that it is gone.
+  v.object({ type: v.literal('removeVolume'), volume: text, path: text }),
 ]);
 export type StreamRequest = v.InferOutput<typeof StreamRequest>;
 

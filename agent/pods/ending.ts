@@ -5,7 +5,14 @@ import { stopSecondsOf, unreachableAnnotation } from '../../shared/unreachable.t
 import type { Ending } from './plan.ts';
 
 /** Why a pod failed as a whole: what its status says for good. */
-export interface Failure { readonly reason: string; readonly message: string; /** The node never took it on. */ readonly rejected?: boolean }
+export interface Failure {
+  readonly reason: string;
+  readonly message: string;
+  /** The node never took it on. */
+  readonly rejected?: boolean;
+  /** Time that its containers have to end, in seconds; the pod's own by default. */
+  readonly graceSeconds?: number;
+}
 
 /** Grace of a pod that is no longer wanted here at all, in seconds. */
 export const forcedGraceSeconds = 2;
@@ -41,6 +48,6 @@ export function endingOf({ pod, removed, failure, status, outageMs = -1 }: Endin
   if (removed) return { kind: 'deleted', graceSeconds: Math.min(forcedGraceSeconds, pod.metadata.deletionGracePeriodSeconds ?? grace) };
   if (pod.metadata.deletionTimestamp) return { kind: 'deleted', graceSeconds: pod.metadata.deletionGracePeriodSeconds ?? grace };
   const over = status?.phase === 'Failed' || status?.phase === 'Succeeded';
-  if (failure || over) return { kind: 'terminal', graceSeconds: grace };
+  if (failure || over) return { kind: 'terminal', graceSeconds: failure?.graceSeconds ?? grace };
   return outageMs >= pauseAfterMs(pod) ? { kind: 'paused', graceSeconds: grace } : undefined;
 }

@@ -23,6 +23,7 @@ import { logTarget } from './log-target.ts';
 import { Lookup } from './lookup.ts';
 import type { ClusterDns, HostResolver } from './resolv-conf.ts';
 import { currentOf, sandboxOf } from './view.ts';
+import { watchVolumeLimits } from './volume-limits.ts';
 import { PodWorker } from './worker.ts';
 
 export interface PodManagerOptions {
@@ -211,6 +212,7 @@ export class PodManager {
     const unsubscribe = this.#options.state.subscribe((keys) => this.#stateChanged(keys));
     scope.start((s) => this.#watchEngine(s));
     scope.start((s) => this.#collect(s));
+    scope.start((s) => watchVolumeLimits({ clock: this.#options.clock, log: this.#options.log, volumes: this.#context.volumes, workers: () => this.#workers.values() }, s));
     try {
       await scope.wait();
     } finally {

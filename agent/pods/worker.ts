@@ -13,6 +13,9 @@ import { afterEnd } from './restart.ts';
 import { backoffText, podName, podStatus } from './status.ts';
 import { currentOf, policyOf, sandboxOf, slots, type ContainerView } from './view.ts';
 
+/** What the kubelet gives a pod that it evicts at once. */
+const evictionGraceSeconds = 1;
+
 export interface WorkerOptions {
   readonly context: PodContext;
   readonly pod: Pod;
@@ -112,6 +115,14 @@ export class PodWorker {
   remove(): void {
     this.#removed = true;
     this.#hasten(this.#ending()?.graceSeconds ?? 0);
+    this.wake();
+  }
+
+  /** Ends the pod for good, because it takes more than it may. */
+  evict(message: string): void {
+    if (!this.active || this.#ending()) return;
+    this.#state.failure = { reason: 'Evicted', message, graceSeconds: evictionGraceSeconds };
+    this.#options.context.events.event(involvedPod(this.pod), 'Warning', 'Evicted', message);
     this.wake();
   }
 

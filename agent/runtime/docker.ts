@@ -141,11 +141,11 @@ export class DockerRuntime implements Runtime {
   }
 
   async pull(name: string, auth: RegistryAuth | undefined, signal: AbortSignal, answered: () => void = () => {}): Promise<void> {
-    const stream = await attempt(this.#docker.pull(withTag(name), auth ? { authconfig: auth } : {})) as Readable;
+    const stream = await attempt(this.#docker.pull(withTag(name), auth ? { authconfig: auth } : {})).catch((error: RuntimeError) => { throw verdict(error); }) as Readable;
     const abort = (): void => { stream.destroy(new RuntimeError('unreachable', 'the pull was given up')); };
     if (signal.aborted) abort();
     signal.addEventListener('abort', abort, { once: true });
-    await progress(stream, answered).finally(() => signal.removeEventListener('abort', abort));
+    await progress(stream, answered).catch((error: RuntimeError) => { throw verdict(error); }).finally(() => signal.removeEventListener('abort', abort));
   }
 
   async load(archive: Uint8Array): Promise<void> {
@@ -216,6 +216,12 @@ export class DockerRuntime implements Runtime {
       });
     }));
   }
+}
+
+/** Docker answers 500 when a registry turns it away, as it does when none can be reached: only the words differ. */
+function verdict(error: RuntimeError): RuntimeError {
+  const refused = error.fault === 'failed' && /unauthorized|authentication required|no basic auth credentials|access (to the resource is )?denied|denied:/i.test(error.message);
+  return refused ? new RuntimeError('invalid', error.message) : error;
 }
 
 interface EngineInfo {

@@ -1,10 +1,13 @@
-import type { ByteStream } from '../../shared/byte-stream.ts';
+import { StreamReset, type ByteStream } from '../../shared/byte-stream.ts';
 import type { StreamRequest } from '../../shared/protocol.ts';
 import type { LogsOptions } from './logs.ts';
 import type { PortForwardOptions } from './port-forward.ts';
 import type { ProcessOptions } from './process.ts';
 
-export interface StreamOptions extends LogsOptions, ProcessOptions, PortForwardOptions {}
+export interface StreamOptions extends LogsOptions, ProcessOptions, PortForwardOptions {
+  /** Removes the directory of a volume of this node. */
+  readonly removeVolume?: (volume: string, path: string) => Promise<void>;
+}
 
 /** Serves a stream that the master asks for. What it takes is loaded when it is first asked for: most nodes never are. */
 export async function* openStream(request: StreamRequest, stream: ByteStream, options: StreamOptions, signal: AbortSignal): AsyncIterable<Uint8Array> {
@@ -13,6 +16,12 @@ export async function* openStream(request: StreamRequest, stream: ByteStream, op
     case 'exec': return yield* (await import('./exec.ts')).exec(request, stream, options, signal);
     case 'attach': return yield* (await import('./attach.ts')).attach(request, stream, options, signal);
     case 'relay': return yield* (await import('./port-forward.ts')).relay(request, stream, options, signal);
+    case 'removeVolume': return remove(request, options);
     case 'portForward': return yield* (await import('./port-forward.ts')).portForward(request, stream, options, signal);
   }
+}
+
+function remove({ volume, path }: Extract<StreamRequest, { type: 'removeVolume' }>, { removeVolume }: StreamOptions): Promise<void> {
+  if (!removeVolume) throw new StreamReset(501, 'this agent keeps no volumes');
+  return removeVolume(volume, path);
 }

@@ -4,11 +4,21 @@ import type { User } from '../registry/types.ts';
 import { refusal, type Access, type Authorizer } from './authorize.ts';
 
 /** What one header asks to be. */
-interface Wish { readonly resource: 'users' | 'groups' | 'serviceaccounts' | 'uids'; readonly group: string; readonly namespace: string; readonly name: string }
+interface Wish {
+  readonly resource: 'users' | 'groups' | 'serviceaccounts' | 'uids' | 'userextras';
+  readonly group: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** Key of an extra. */
+  readonly subresource?: string;
+}
+
+const extraPrefix = 'impersonate-extra-';
 
 /** True when a request wants to be made as somebody else (`kubectl --as`). */
 export const impersonates = ({ headers }: IncomingMessage): boolean =>
-  headers['impersonate-user'] !== undefined || headers['impersonate-group'] !== undefined || headers['impersonate-uid'] !== undefined;
+  headers['impersonate-user'] !== undefined || headers['impersonate-group'] !== undefined || headers['impersonate-uid'] !== undefined
+  || Object.keys(headers).some((name) => name.startsWith(extraPrefix));
 
 /**
  * The user that a request is to be made as; every part of it must be allowed by verb `impersonate`.
@@ -16,12 +26,31 @@ export const impersonates = ({ headers }: IncomingMessage): boolean =>
  */
 export async function impersonate(req: IncomingMessage, user: User, authorizer: Authorizer): Promise<User> {
   const name = header(req, 'impersonate-user')[0];
-  if (!name) throw badRequest('requested groups or uid without impersonating a user');
+  if (!name) throw badRequest('requested groups, uid or extra without impersonating a user');
   const groups = header(req, 'impersonate-group');
   const [uid] = header(req, 'impersonate-uid');
-  for (const wish of wishes(name, groups, uid)) await check(wish, user, authorizer);
-  return { name, groups: withImplied(name, groups), ...(uid ? { uid } : {}) };
+  const extra = extras(req);
+  for (const wish of [...wishes(name, groups, uid), ...extraWishes(extra)]) await check(wish, user, authorizer);
+  return { name, groups: withImplied(name, groups), ...(uid ? { uid } : {}), ...(Object.keys(extra).length > 0 ? { extra } : {}) };
 }
+
+/** `Impersonate-Extra-KEY: value`; keys are percent-encoded where a header cannot hold them. */
+function extras(req: IncomingMessage): Record<string, string[]> {
+  const found: Record<string, string[]> = {};
+  for (const name of Object.keys(req.headers)) if (name.startsWith(extraPrefix)) found[decoded(name.slice(extraPrefix.length))] = header(req, name);
+  return found;
+}
+
+function decoded(key: string): string {
+  try {
+    return decodeURIComponent(key);
+  } catch {
+    return key;
+  }
+}
+
+const extraWishes = (extra: Readonly<Record<string, readonly string[]>>): Wish[] =>
+  Object.entries(extra).flatMap(([subresource, values]) => values.map((name): Wish => ({ resource: 'userextras', group: 'authentication.k8s.io', namespace: '', subresource, name })));
 
 /** Values of a header that may be repeated; node joins them with commas. */
 function header({ headers }: IncomingMessage, name: string): string[] {
@@ -44,8 +73,8 @@ function serviceAccount(name: string): { namespace: string; name: string } | und
   return found ? { namespace: found[1]!, name: found[2]! } : undefined;
 }
 
-async function check({ resource, group, namespace, name }: Wish, user: User, authorizer: Authorizer): Promise<void> {
-  const access: Access = { user, verb: 'impersonate', path: '', resource: { group, resource, subresource: '', namespace, name } };
+async function check({ resource, group, namespace, name, subresource = '' }: Wish, user: User, authorizer: Authorizer): Promise<void> {
+  const access: Access = { user, verb: 'impersonate', path: '', resource: { group, resource, subresource, namespace, name } };
   const { allowed, reason } = await authorizer.authorize(access);
   if (!allowed) throw refusal(access, reason);
 }

@@ -95,6 +95,9 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
   return new Apiserver(options);
 }
 
+/** Connections that the system may accept for us while we are busy, as far as it lets us: else a crowd's first knocks are lost. */
+const backlog = 65_535;
+
 /** How long requests under way may take to finish when the server stops. */
 const drainMs = 5_000;
 
@@ -157,7 +160,7 @@ class Apiserver implements ApiServer {
     const { host, port } = this.#options;
     this.#listening ??= new Promise((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen(port, host, () => {
+      this.#server.listen({ port, host, backlog }, () => {
         this.#server.off('error', reject);
         resolve((this.#server.address() as AddressInfo).port);
       });

@@ -19,6 +19,8 @@ export interface Settings {
   readonly nodeStartupGraceMs?: number;
   /** When a node was last heard of, on the clock's monotonic scale; beside it, Leases and heartbeats count. */
   readonly lastSeen?: (node: string) => number | undefined;
+  /** Has a node remove the directory of a volume that was provisioned there; rejects while it cannot. */
+  readonly removeVolume?: (node: string, volume: string, path: string) => Promise<void>;
   /** How long a pod may be bound to a node that does not exist. Default 40 s. */
   readonly orphanedPodGraceMs?: number;
   /** Ended pods beyond this many are deleted, oldest first. Default 12,500. */

@@ -2,9 +2,10 @@ import { persistentVolumes, type PersistentVolume } from '../../shared/kinds/per
 import { persistentVolumeClaims, type PersistentVolumeClaim } from '../../shared/kinds/persistentvolumeclaim.ts';
 import { pods } from '../../shared/kinds/pod.ts';
 import { storageClasses, type StorageClass } from '../../shared/kinds/storageclass.ts';
+import type { Again } from '../../shared/queue.ts';
 import { conflict, isNotFound } from '../../shared/status.ts';
 import { toTime } from '../../shared/time.ts';
-import { annotation, boundTo, claimNamesOf, defaultClass, findVolume, isBound, isFor, mismatch } from '../registry/volumes.ts';
+import { annotation, boundTo, claimNamesOf, defaultClass, findVolume, isFor, mismatch } from '../registry/volumes.ts';
 import { defineController, some, type Context } from './controller.ts';
 import { localPath, provisionLocalPath } from './local-path.ts';
 import { reclaim } from './volume-reclaim.ts';
@@ -49,15 +50,15 @@ export const volumeBinder = defineController({
       },
     },
   ],
-  async reconcile(key, context) {
+  async reconcile(key, context): Promise<Again | void> {
     const [type, ...rest] = key.split('/');
     if (type === 'volume') {
       const volume = context.registry.find(persistentVolumes, '', rest[0] ?? '');
-      if (volume) await syncVolume(volume, context);
-    } else {
-      const claim = context.registry.find(persistentVolumeClaims, rest[0] ?? '', rest[1] ?? '');
-      if (claim) await (isBound(claim) || claim.metadata.annotations?.[annotation.bindCompleted] ? syncBoundClaim(claim, context) : syncPendingClaim(claim, context));
+      return volume && syncVolume(volume, context);
     }
+    const claim = context.registry.find(persistentVolumeClaims, rest[0] ?? '', rest[1] ?? '');
+    if (claim) await (claim.metadata.annotations?.[annotation.bindCompleted] ? syncBoundClaim(claim, context) : syncPendingClaim(claim, context));
+    return undefined;
   },
 });
 
@@ -152,7 +153,7 @@ async function syncBoundClaim(claim: PersistentVolumeClaim, context: Context): P
   await setClaimPhase(claim, 'Lost', context);
 }
 
-async function syncVolume(volume: PersistentVolume, context: Context): Promise<void> {
+async function syncVolume(volume: PersistentVolume, context: Context): Promise<Again | void> {
   const { claimRef } = volume.spec;
   if (!claimRef?.uid) return setVolumePhase(volume, 'Available', context);
   const claim = context.registry.find(persistentVolumeClaims, claimRef.namespace ?? '', claimRef.name ?? '');
@@ -161,9 +162,9 @@ async function syncVolume(volume: PersistentVolume, context: Context): Promise<v
     return reclaim(volume, context, (phase, message) => setVolumePhase(volume, phase, context, message));
   }
   // The claim's own turn completes it.
-  if (!claim.spec.volumeName) return;
+  if (!claim.spec.volumeName) return undefined;
   if (claim.spec.volumeName === volume.metadata.name) return setVolumePhase(volume, 'Bound', context);
-  await unbind(volume, context);
+  return unbind(volume, context);
 }
 
 /** The claim has another volume: this one is free again, or goes on being kept for the claim of that name if somebody wrote so. */

@@ -1,17 +1,20 @@
+import { nodes, type Node } from '../../shared/kinds/node.ts';
 import { persistentVolumes, type PersistentVolume } from '../../shared/kinds/persistentvolume.ts';
+import { matchesNode } from '../../shared/node-selector.ts';
+import type { Again } from '../../shared/queue.ts';
 import { localPathProvisioner } from '../../shared/volumes.ts';
 import { annotation } from '../registry/volumes.ts';
-import type { Context } from './controller.ts';
+import { some, type Context } from './controller.ts';
 import { removeIfThere } from './ensure.ts';
-import { some } from './controller.ts';
 
+const retryMs = 15_000;
 const component = 'persistentvolume-controller';
 
 /**
  * Does to a released volume what its policy says. What is on nodes only their agents can delete, and they do so for
  * volumes that were made by Wherry's own provisioner; anything else fails, and stays.
  */
-export async function reclaim(volume: PersistentVolume, context: Context, setPhase: (phase: string, message: string) => Promise<void>): Promise<void> {
+export async function reclaim(volume: PersistentVolume, context: Context, setPhase: (phase: string, message: string) => Promise<void>): Promise<Again | void> {
   const { persistentVolumeReclaimPolicy: policy } = volume.spec;
   const fail = async (reason: string, message: string): Promise<void> => {
     if (volume.status.phase === 'Failed' && volume.status.message === message) return;
@@ -27,11 +30,25 @@ export async function reclaim(volume: PersistentVolume, context: Context, setPha
   return fail('VolumeFailedDelete', whyNot(volume));
 }
 
+/** The node whose label the volume names. One that is no more has taken the directory with it. */
+const nodeOf = ({ nodeAffinity }: PersistentVolume['spec'], all: readonly Node[]): string | undefined => all.find(({ metadata }) => nodeAffinity?.required
+  && matchesNode(nodeAffinity.required, { name: metadata.name ?? '', labels: metadata.labels ?? {} }))?.metadata.name;
+
 function whyNot({ metadata, spec }: PersistentVolume): string {
   if (spec.hostPath && !/^\/tmp\/.+/.test(spec.hostPath.path)) return `host_path deleter only supports /tmp/.+ but received provided ${spec.hostPath.path}`;
   return `error getting deleter volume plugin for volume "${metadata.name ?? ''}": no deletable volume plugin matched`;
 }
 
-async function removeWhenEmptied({ metadata }: PersistentVolume, { registry }: Context): Promise<void> {
+/** A node that is away keeps the volume until it is back. */
+async function removeWhenEmptied({ metadata, spec }: PersistentVolume, { registry, settings, log }: Context): Promise<Again | void> {
+  const node = nodeOf(spec, registry.all(nodes));
+  if (node !== undefined) {
+    try {
+      await settings.removeVolume?.(node, metadata.name ?? '', spec.local?.path ?? '');
+    } catch (error) {
+      log.debug('a volume cannot be removed yet', { volume: metadata.name, node, error });
+      return { requeueAfterMs: retryMs };
+    }
+  }
   await removeIfThere(registry, some(persistentVolumes), '', metadata.name ?? '', { preconditions: { uid: metadata.uid ?? '' } });
 }

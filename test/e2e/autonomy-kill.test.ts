@@ -50,7 +50,7 @@ test(`the agent, ${killRounds} times: nothing healthy restarts, nothing runs twi
   const churn = new Churn(api, 'node1', seed);
   churn.start(150);
   for (let round = 0; round < killRounds; round++) {
-    await pause(random.next() ** 2 * 2500);
+    await pause(random.next() ** 2 * 2000);
     await lab.killAgent(1);
     if (random.chance(0.2)) await pause(random.next() * 1000);
     await lab.startAgent(1);

@@ -222,11 +222,11 @@ test('a new image restarts that container in its pod', async () => {
 });
 
 test('what this agent cannot do fails the pod, and says what it is', async () => {
-  const pod = simplePod('refused', { readinessProbe: { grpc: { port: 80 } } });
+  const pod = simplePod('refused', {}, { hostUsers: false });
   await bench.assign(pod);
   const status = await bench.phase('refused', 'Failed');
   assert.is(status.reason, 'UnsupportedField');
-  assert.match(status.message!, /gRPC probes are not served yet/);
+  assert.match(status.message!, /user namespaces per pod are not served/);
   await remove(pod);
 });
 

@@ -93,8 +93,8 @@ test('sysctls, shared processes, host namespaces', async () => {
   const sysctls = { securityContext: { sysctls: [{ name: 'net.ipv4.ip_unprivileged_port_start', value: '80' }, { name: 'kernel/shm_rmid_forced', value: '1' }] } };
   assert.is(await outputOf('sysctl', 'cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shm_rmid_forced', {}, sysctls), '80\n1\n');
   assert.match(await outputOf('shared', 'ps -o args | grep -c "[/]pause" || true', {}, { shareProcessNamespace: true }), /^1\n$/);
-  const host = await outputOf('host', 'readlink /proc/1/ns/pid /proc/self/ns/pid /proc/self/ns/net /proc/self/ns/ipc', {}, { hostNetwork: true, hostPID: true, hostIPC: true });
-  const own = await run('readlink', ['/proc/1/ns/pid', '/proc/1/ns/pid', '/proc/1/ns/net', '/proc/1/ns/ipc']);
+  const host = await outputOf('host', 'for one in pid net ipc; do readlink /proc/self/ns/$one; done', {}, { hostNetwork: true, hostPID: true, hostIPC: true });
+  const own = await run('readlink', ['/proc/self/ns/pid', '/proc/self/ns/net', '/proc/self/ns/ipc']);
   assert.is(host, own.stdout);
 });
 
@@ -138,7 +138,7 @@ test('an ephemeral container comes into a running pod, in the processes of anoth
   });
   const [look] = status.ephemeralContainerStatuses!;
   assert.equal([look!.state!.terminated!.exitCode, look!.state!.terminated!.reason, look!.ready, look!.restartCount], [3, 'Error', false, 0]);
-  assert.match(await logOf('debug', 'look'), /^\s+1 (sh -c exec )?stay/m);
+  assert.match(await logOf('debug', 'look'), /^\s+1 .*stay/m);
   assert.is(first(status).restartCount, 0);
   assert.is(status.conditions!.find((c) => c.type === 'Ready')!.status, 'True');
   assert.ok(events('debug').some((e) => e.reason === 'Started' && e.object.fieldPath === 'spec.ephemeralContainers{look}'));
@@ -149,10 +149,10 @@ test('a postStart hook comes before the containers after it, and ends its own wh
   const share = { volumeMounts: [{ name: 'share', mountPath: '/share' }] };
   const hook = (command: string) => ({ lifecycle: { postStart: { exec: { command: ['sh', '-c', command] } } } });
   const pod = simplePod('hooks', {}, {
-    volumes: [{ name: 'share', emptyDir: {} }],
+    restartPolicy: 'OnFailure', volumes: [{ name: 'share', emptyDir: {} }],
     containers: [
       { name: 'one', image: testImage, command: ['stay'], ...share, ...hook('touch /share/begun; until [ -e /share/go ]; do sleep 0.1; done; touch /share/done') },
-      { name: 'two', image: testImage, command: ['sh', '-c', 'ls /share; exec stay'], ...share },
+      { name: 'two', image: testImage, command: ['sh', '-c', 'ls /share > /dev/termination-log'], ...share },
     ],
   });
   await bench.assign(pod);
@@ -162,8 +162,8 @@ test('a postStart hook comes before the containers after it, and ends its own wh
   assert.not.ok((await bench.containers()).some((c) => c.name.startsWith('k8s_two_hooks')));
   await bench.runtime.exec(one.id, ['touch', '/share/go'], 5000);
   await bench.phase('hooks', 'Running');
-  await bench.until('both', () => bench.status('hooks').containerStatuses?.every((c) => c.ready));
-  assert.match(await logOf('hooks', 'two'), /^done$/m);
+  const two = await bench.until('the other', () => bench.status('hooks').containerStatuses?.[1]?.state?.terminated);
+  assert.match(two.message!, /^done$/m);
   await remove(pod);
   const bad = simplePod('bad-hook', { command: ['sh', '-c', 'trap "exit 9" TERM; while :; do sleep 0.1; done'], ...hook('echo why; exit 1') }, { restartPolicy: 'Never' });
   await bench.assign(bad);
@@ -228,7 +228,7 @@ test('the termination message of a container that fails may be the end of its lo
 });
 
 /** `pod:secret`, by bcrypt. */
-const htpasswd = 'pod:$2b$05$abcdefghijklmnopqrstuuabC2A.MTiua0nO3T/cAStv8XoCpBogC\n';
+const htpasswd = 'pod:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n';
 
 interface Registry { readonly host: string; readonly process: ChildProcess; readonly folder: string }
 
@@ -245,11 +245,10 @@ async function startRegistry(): Promise<Registry> {
   }));
   const child = spawn(stdout.trim(), ['serve', join(folder, 'config.yml')], { stdio: ['ignore', 'ignore', 'pipe'] });
   let heard = '';
-  for await (const chunk of child.stderr) {
-    heard += String(chunk);
-    if (heard.includes('listening on')) break;
-  }
-  assert.match(heard, /listening on/);
+  await new Promise<void>((resolve, reject) => {
+    child.stderr.on('data', (chunk) => { if ((heard += String(chunk)).includes('listening on')) resolve(); });
+    child.on('exit', () => reject(new Error(`the registry ended: ${heard}`)));
+  });
   return { host: `127.0.0.1:${port}`, process: child, folder };
 }
 

@@ -1,8 +1,9 @@
-import { lstat, mkdtemp, readFile, readlink, readdir, rm, stat, symlink } from 'node:fs/promises';
+import { chmod, lstat, mkdir, mkdtemp, readFile, readlink, readdir, rename, rm, stat, statfs, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { exceeded } from '../../../agent/pods/volume-limits.ts';
 import { Volumes } from '../../../agent/volumes/index.ts';
 import type { Claim } from '../../../agent/volumes/source.ts';
 import { VolumeError } from '../../../agent/volumes/volume-error.ts';
@@ -77,8 +78,8 @@ test('paths stay inside', async () => {
 test('mounts', async () => {
   const given = pod({ emptyDir: {} });
   await volumes().prepare(given);
-  const [mount] = await volumes().mounts(given, { name: 'c', volumeMounts: [{ name: 'v', mountPath: '/v', subPathExpr: '$(A)', readOnly: true, mountPropagation: 'HostToContainer' }] }, () => 'sub');
-  assert.equal(mount, { Type: 'bind', Source: join(root, 'pods', 'uid-p', 'subpaths', 'v', 'c', '0'), Target: '/v', ReadOnly: true, BindOptions: { Propagation: 'rslave' } });
+  const [mount] = await volumes().mounts(given, { name: 'c', volumeMounts: [{ name: 'v', mountPath: '/v', readOnly: true, mountPropagation: 'HostToContainer' }] }, () => undefined);
+  assert.equal(mount, { Type: 'bind', Source: path(), Target: '/v', ReadOnly: true, BindOptions: { Propagation: 'rslave' } });
   assert.is((await stat(path())).mode & 0o777, 0o777);
 });
 
@@ -97,5 +98,98 @@ test('released: nothing stays', async () => {
   await volumes().release('uid-p');
   assert.equal(await volumes().known(), []);
 });
+
+const volumeOf = (spec: object, metadata: object = {}): Claim['volume'] =>
+  ({ apiVersion: 'v1', kind: 'PersistentVolume', metadata: { name: 'pv-1', ...metadata }, spec: { volumeMode: 'Filesystem', ...spec }, status: {} }) as unknown as Claim['volume'];
+const claimOf = (volume: Claim['volume'] | undefined, metadata: object = {}): Claim =>
+  ({ object: { apiVersion: 'v1', kind: 'PersistentVolumeClaim', metadata: { name: 'data', namespace: 'default', ...metadata }, spec: {}, status: {} }, ...(volume ? { volume } : {}) }) as unknown as Claim;
+const claimed = pod({ persistentVolumeClaim: { claimName: 'data' } });
+
+test('a claim leads to its volume, or says why not', async () => {
+  const waits = /^Unable to attach or mount volumes: unmounted volumes=\[v\], unattached volumes=\[\], failed to process volumes=\[v\]: error processing PVC default\/data: /;
+  claims.clear();
+  await refused(volumes().prepare(claimed), /failed to fetch PVC from API server: persistentvolumeclaims "data" not found$/);
+  claims.set('data', claimOf(undefined));
+  await refused(volumes().prepare(claimed), new RegExp(`${waits.source}PVC is not bound$`));
+  claims.set('data', claimOf(volumeOf({ csi: {} })));
+  await refused(volumes().prepare(claimed), /^MountVolume\.SetUp failed for volume "pv-1" : volumes of type csi are not served$/);
+  claims.set('data', claimOf(volumeOf({ local: { path: join(root, 'absent') } })));
+  await refused(volumes().prepare(claimed), /^MountVolume\.NewMounter initialization failed for volume "pv-1" : path ".*absent" does not exist$/);
+  claims.set('data', claimOf(volumeOf({ hostPath: { path: join(root, 'host-pv'), type: 'File' } })));
+  await refused(volumes().prepare(claimed), /^MountVolume\.SetUp failed for volume "pv-1" : hostPath type check failed: .* is not a file$/);
+  const made = join(root, 'made', 'here');
+  claims.set('data', claimOf(volumeOf({ local: { path: made } }, { annotations: { 'pv.kubernetes.io/provisioned-by': 'wherry.dev/local-path' } })));
+  await volumes().prepare(claimed);
+  assert.is((await stat(made)).mode & 0o777, 0o777);
+  const [mount] = await volumes().mounts(claimed, { name: 'c', volumeMounts: [{ name: 'v', mountPath: '/v' }] }, () => undefined);
+  assert.equal([mount!.Source, mount!.ReadOnly], [made, false]);
+  await volumes().release('uid-p');
+  assert.ok(await stat(made), 'the data outlive the pod');
+});
+
+test('fsGroup gives the group what is there, once for each pod', async () => {
+  const folder = join(root, 'owned');
+  await mkdir(join(folder, 'sub'), { recursive: true });
+  await writeFile(join(folder, 'sub', 'file'), '', { mode: 0o600 });
+  await symlink('/etc/hostname', join(folder, 'link'));
+  claims.set('data', claimOf(volumeOf({ local: { path: folder } })));
+  const given = pod({ persistentVolumeClaim: { claimName: 'data' } }, { securityContext: { fsGroup: process.getgid!() } });
+  await volumes().prepare(given);
+  assert.is((await stat(folder)).mode & 0o7777, 0o2775);
+  assert.is((await stat(join(folder, 'sub', 'file'))).mode & 0o7777, 0o660);
+  await chmod(join(folder, 'sub', 'file'), 0o600);
+  await volumes().prepare(given);
+  assert.is((await stat(join(folder, 'sub', 'file'))).mode & 0o7777, 0o600);
+});
+
+test('missing keys and variables are told in the kubelet\'s words', async () => {
+  await refused(volumes().prepare(pod({ secret: { secretName: 's', items: [{ key: 'z', path: 'z' }] } })), /references non-existent secret key: z$/);
+  const given = pod({ emptyDir: {} });
+  const container = (mount: object) => ({ name: 'c', volumeMounts: [{ name: 'v', mountPath: '/v', ...mount }] });
+  await volumes().prepare(given);
+  await refused(volumes().mounts(given, container({ subPathExpr: '$(NO)/x' }), () => undefined), /^missing value for "NO"$/);
+  await refused(volumes().mounts(given, container({ subPath: '/abs' }), () => undefined), /^error SubPath `\/abs` must not be an absolute path$/);
+  await refused(volumes().mounts(given, container({ name: 'w' }), () => undefined), /^cannot find volume "w" to mount into container "c"$/);
+});
+
+test('use of an emptyDir is what du counts', async () => {
+  const given = pod({ emptyDir: { sizeLimit: '1Mi' } });
+  await volumes().prepare(given);
+  await writeFile(path('big'), Buffer.alloc(2 << 20));
+  await symlink('/proc', path('elsewhere'));
+  const used = await volumes().usage(given);
+  assert.ok(used.get('v')! >= 2 << 20 && used.get('v')! < 3 << 20, String(used.get('v')));
+  assert.is(exceeded(given, used), 'Usage of EmptyDir volume "v" exceeds the limit "1Mi". ');
+  assert.is(exceeded(given, new Map([['v', 1 << 20]])), undefined);
+});
+
+// What needs mount(8) can be tried by root alone.
+if (process.getuid?.() === 0) {
+  test('a subPath is mounted by itself, and stays what it was when somebody puts a link in its place', async () => {
+    const given = pod({ emptyDir: {} });
+    await volumes().prepare(given);
+    const container = { name: 'c', volumeMounts: [{ name: 'v', mountPath: '/v', subPathExpr: '$(A)/deep' }] };
+    const [mount] = await volumes().mounts(given, container, () => 'sub');
+    assert.is(mount!.Source, join(root, 'pods', 'uid-p', 'subpaths', 'v', 'c', '0'));
+    assert.is((await stat(path('sub', 'deep'))).mode & 0o777, 0o777);
+    await writeFile(path('sub', 'deep', 'mine'), 'yes');
+    await rename(path('sub'), path('moved'));
+    await symlink('/etc', path('sub'));
+    assert.equal(await readdir(mount!.Source), ['mine']);
+    await refused(volumes().mounts(given, container, () => 'sub'), /not within volume path|is outside of allowed base/);
+    await volumes().release('uid-p');
+    assert.equal(await volumes().known(), []);
+  });
+
+  test('a tmpfs has no more than its limit, its pod and the node allow', async () => {
+    const limited = { containers: [{ name: 'a', image: 'a:1', resources: { limits: { memory: '64Mi' } } }] };
+    const given = pod({ emptyDir: { medium: 'Memory', sizeLimit: '1Gi' } }, limited);
+    await volumes().prepare(given);
+    const { blocks, bsize } = await statfs(path());
+    assert.is(blocks * bsize, 64 << 20);
+    await volumes().release('uid-p');
+    assert.equal(await volumes().known(), []);
+  });
+}
 
 test.run();
