@@ -58,7 +58,7 @@ export interface AgentOptions {
 }
 
 /** What the node must know of the cluster even when the master is away; the note `cluster` in the state. */
-const ClusterSettings = v.object({ serviceCIDR: v.string(), clusterDomain: v.optional(v.string(), ''), clusterDNS: v.optional(v.string(), '') });
+const ClusterSettings = v.object({ serviceCIDR: v.string(), clusterDomain: v.optional(v.string(), ''), clusterDNS: v.optional(v.string(), ''), clusterCIDR: v.optional(v.string(), '') });
 type ClusterSettings = v.InferOutput<typeof ClusterSettings>;
 const clusterNote = 'cluster';
 const networkNote = 'pod-network';
@@ -243,9 +243,9 @@ class Agent {
   }
 
   #welcome(welcome: Payload<'welcome'>): void {
-    const { serviceCIDR, clusterDomain, clusterDNS } = welcome;
+    const { serviceCIDR, clusterDomain, clusterDNS, clusterCIDR = '' } = welcome;
     this.#network.welcome(welcome);
-    const settings: ClusterSettings = { serviceCIDR, clusterDomain, clusterDNS };
+    const settings: ClusterSettings = { serviceCIDR, clusterDomain, clusterDNS, clusterCIDR };
     // Whatever it was for is done.
     removeJoinToken(this.#options.config.dataDir).catch((error: unknown) => this.#options.log.warn('cannot remove the join token', { error }));
     void this.#serve(settings);
@@ -255,8 +255,8 @@ class Agent {
 
   /** Makes the service range local, once per range; resolves when it is, or is known not to be possible now. */
   async #serve(settings: ClusterSettings): Promise<void> {
-    const { serviceCIDR, clusterDomain, clusterDNS } = this.#cluster = settings;
-    if (clusterDNS) this.#dns.serve({ domain: clusterDomain, address: clusterDNS, serviceCIDR });
+    const { serviceCIDR, clusterDomain, clusterDNS, clusterCIDR } = this.#cluster = settings;
+    if (clusterDNS) this.#dns.serve({ domain: clusterDomain, address: clusterDNS, ranges: [serviceCIDR, clusterCIDR].filter(Boolean) });
     if (!serviceCIDR || !this.#scope || this.#range?.cidr === serviceCIDR) return;
     this.#range?.scope.stop();
     const { config, clock, log } = this.#options;

@@ -20,10 +20,11 @@ const cableEvery = 10;
 /** Longer than any backoff after a good session, and than a silence that ends one. */
 const roundMs = 60_000;
 
-type Agents = readonly { readonly name: string; readonly agent: ReturnType<LinkedCluster['startAgent']> }[];
+type Agents = readonly { readonly name: string; readonly state: MemoryState; readonly agent: ReturnType<LinkedCluster['startAgent']> }[];
 
 export async function bench(): Promise<void> {
-  const cluster = new LinkedCluster();
+  // The cache of parsed objects is meant to fill; here it is full from the start.
+  const cluster = new LinkedCluster({ cacheBytes: 128 * 1024 });
   for (const name of ['default', 'kube-node-lease']) await cluster.registry.create(namespaces, '', { metadata: { name } });
   await cluster.startMaster();
   const started: Agents = await Promise.all(Array.from({ length: agents }, (_, index) => startAgent(cluster, `n${index}`)));
@@ -40,9 +41,10 @@ export async function bench(): Promise<void> {
 
 async function startAgent(cluster: LinkedCluster, name: string): Promise<Agents[number]> {
   await cluster.registry.create(pods, 'default', { metadata: { name: `pod-${name}` }, spec: { nodeName: name, containers: [{ name: 'web', image: 'nginx' }] } });
-  const agent = cluster.startAgent(name, new MemoryState());
+  const state = new MemoryState();
+  const agent = cluster.startAgent(name, state);
   agent.session.setNode(nodeOf(name));
-  return { name, agent };
+  return { name, state, agent };
 }
 
 /** Breaks every connection once, with a report on its way, and waits until all agents are back. @throws Error when one is not */
@@ -57,8 +59,9 @@ async function breakAll(cluster: LinkedCluster, all: Agents, round: number): Pro
   await cluster.clock.pass(roundMs);
   const away = all.filter(({ name }) => !cluster.hub.isConnected(name));
   if (away.length > 0) throw new Error(`${away.length} agents are not back ${roundMs / 1000} s after the break`);
-  // What the fake notes of all frames is not what is measured.
+  // What the fakes note for tests is not what is measured.
   cluster.frames.splice(0);
+  for (const { state } of all) state.applied.splice(0);
 }
 
 async function heapBytes(cluster: LinkedCluster): Promise<number> {

@@ -8,9 +8,11 @@ import { adminHost, masterName, type Api } from './fleet/api.ts';
 import { note, quantile, report } from './report.ts';
 
 /** What the link costs: idle, for a changed endpoint, on flash; and what a large download does to it. `PARTS=change,log` leaves the idle node out. */
-const idleSeconds = size('IDLE_SECONDS', 120);
+const idleSeconds = size('IDLE_SECONDS', 100);
 /** Until an agent has looked at everything once more: images come with every sixth look at the node, 60 s. */
 const settleSeconds = 75;
+/** Until a Swarm manager has done placing tasks. */
+const swarmSettleSeconds = 30;
 const pods = 10;
 const day = 24 * 3600;
 const image = 'wherry-test/busybox';
@@ -172,7 +174,7 @@ async function idleSwarm(lab: Lab): Promise<{ bytes: number; packets: number }> 
   await lab.docker(1, 'swarm', 'join', '--token', token, '10.99.0.2:2377');
   await lab.docker(2, 'service', 'create', '--detach', '--name', 'idle', '--replicas', String(pods), '--constraint', 'node.role==worker', '--no-resolve-image', image, 'sleep', '100000');
   await until('the tasks run', 120_000, async () => (await lab.docker(2, 'service', 'ls', '--format', '{{.Replicas}}')).trim() === `${pods}/${pods}`);
-  await pause(settleSeconds * 1000);
+  await pause(swarmSettleSeconds * 1000);
   const before = await traffic(lab, 1);
   await pause(idleSeconds * 1000);
   const after = await traffic(lab, 1);

@@ -14,7 +14,7 @@ export async function bench(): Promise<void> {
   try {
     await master.start();
     fleet.start(master, sizes.perSecond);
-    await fleet.untilQuiet(300_000);
+    await fleet.untilQuiet();
     await pause(35_000);
     await storm(fleet, master);
   } finally {

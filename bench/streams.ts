@@ -1,6 +1,7 @@
 /**
  * What the agent's one socket carries of interactive streams: `streams.portforward` (Gb/s that one reader receives through
- * kubectl port-forward; baseline: through socat), `streams.exec` (ms from the request for an exec of `true` to its exit
+ * kubectl port-forward; baseline: through socat), `streams.relay` (the same from a pod on another node that cannot be dialled:
+ * proxy, agent, master, agent), `streams.exec` (ms from the request for an exec of `true` to its exit
  * status; baseline: the same three calls of the Docker API), `streams.logs` (MB/s of a log of 20 MB; baseline: `docker logs`).
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
@@ -24,7 +25,7 @@ const self = fileURLToPath(import.meta.url);
 const seconds = 3;
 const rounds = 5;
 const logLines = 200_000;
-const ports = { ours: 16_475, socat: 16_476 } as const;
+const ports = { ours: 16_475, socat: 16_476, relay: 16_477 } as const;
 
 export async function bench(): Promise<void> {
   execFileSync('bash', ['test/e2e/images/busybox/build.sh'], { stdio: 'ignore' });
@@ -37,6 +38,7 @@ export async function bench(): Promise<void> {
     await startPods(api);
     const source = await startSource(children);
     await portForward(master, source, children);
+    await relay(master, api, source, children);
     await exec(master.target);
     await logs(master.target);
     for (const pod of ['shell', 'talker']) await api.request('DELETE', `/api/v1/namespaces/default/pods/${pod}?gracePeriodSeconds=0`);
@@ -93,10 +95,32 @@ async function portForward(master: BenchMaster, source: number, children: ChildP
   const kubectl = await kubectlPath();
   children.push(spawn(kubectl, ['--kubeconfig', join(master.directory, 'admin.kubeconfig'), 'port-forward', 'pod/shell', `${ports.ours}:${source}`], { stdio: 'ignore' }));
   children.push(spawn('socat', [`TCP-LISTEN:${ports.socat},bind=127.0.0.1,fork,reuseaddr`, `TCP:127.0.0.1:${source}`], { stdio: 'ignore' }));
-  await Promise.all(Object.values(ports).map(reachable));
+  await Promise.all([ports.ours, ports.socat].map(reachable));
   const { value, baseline } = await inTurn(rounds, () => received(ports.ours), () => received(ports.socat));
   note(`port-forward ${value.toFixed(2)} Gb/s, socat ${baseline.toFixed(2)} Gb/s`);
   report('streams.portforward', value, 'Gb/s through kubectl port-forward; baseline: socat', baseline);
+}
+
+/** The source behind a made-up endpoint of the node `bench`, asked for by another node's proxy. */
+async function relay(master: BenchMaster, api: Connection, source: number, children: ChildProcess[]): Promise<void> {
+  const address = '10.33.0.5';
+  const slice = {
+    metadata: { name: 'source-1', labels: { 'kubernetes.io/service-name': 'source' } }, addressType: 'IPv4', ports: [{ name: '', port: source, protocol: 'TCP' }],
+    endpoints: [{ addresses: [address], conditions: { ready: true }, nodeName: 'bench', targetRef: { kind: 'Pod', namespace: 'default', name: 'shell' } }],
+  };
+  const answer = await api.request('POST', '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices', JSON.stringify(slice));
+  if (answer.status !== 201) throw new Error(`the endpoint slice was refused: ${answer.body.toString()}`);
+  const main = fileURLToPath(new URL('../master/main.js', import.meta.url));
+  const token = execFileSync(process.execPath, [main, 'token', 'create', '--data-dir', master.directory], { encoding: 'utf8' }).trim();
+  const node = fileURLToPath(new URL('relay-node.js', import.meta.url));
+  const args = [node, `https://127.0.0.1:${master.target.port}`, token, join(master.directory, 'near'), String(ports.relay), 'default/source-1', `${address}:${source}`];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  children.push(child);
+  await once(createInterface(child.stdout), 'line');
+  await reachable(ports.relay);
+  const { value, baseline } = await inTurn(rounds, () => received(ports.relay), () => received(ports.socat));
+  note(`relay ${value.toFixed(2)} Gb/s, socat ${baseline.toFixed(2)} Gb/s`);
+  report('streams.relay', value, 'Gb/s from a pod on another node, through the master; baseline: socat', baseline);
 }
 
 /** Gb/s that one reader receives. */

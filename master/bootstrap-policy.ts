@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { clusterRoleBindings, clusterRoles, rbacGroup, type ClusterRole, type ClusterRoleBinding, type PolicyRule, type Subject } from '../shared/kinds/rbac.ts';
-import { roleDocuments, bindingDocuments } from './bootstrap-roles.ts';
+import { bindingDocuments, roleDocuments, type BindingDocument, type RoleDocument } from './bootstrap-roles.ts';
 import { missingRights } from './registry/policy-rules.ts';
 import type { Registry } from './registry/registry.ts';
 
@@ -13,17 +13,21 @@ const metadataOf = (name: string, labels: Readonly<Record<string, string>> = {})
  * apiserver does at each start. What somebody has added stays; one annotated with autoupdate "false" is left alone.
  */
 export async function bootstrapPolicy(registry: Registry): Promise<void> {
-  for (const { name, labels, rules, aggregate } of roleDocuments) {
-    const found = registry.find(clusterRoles, '', name);
-    const aggregationRule = aggregate && { clusterRoleSelectors: [{ matchLabels: { [aggregate]: 'true' } }] };
-    if (!found) await registry.create(clusterRoles, '', { metadata: metadataOf(name, labels), rules, ...(aggregationRule ? { aggregationRule } : {}) });
-    else if (!aggregationRule) await completeRole(registry, found, rules);
-  }
-  for (const { name, subjects } of bindingDocuments) {
-    const found = registry.find(clusterRoleBindings, '', name);
-    if (!found) await registry.create(clusterRoleBindings, '', { metadata: metadataOf(name), subjects, roleRef: { apiGroup: rbacGroup, kind: 'ClusterRole', name } });
-    else await completeBinding(registry, found, subjects);
-  }
+  // All at once, for one commit.
+  await Promise.all([...roleDocuments.map((document) => ensureRole(registry, document)), ...bindingDocuments.map((document) => ensureBinding(registry, document))]);
+}
+
+async function ensureRole(registry: Registry, { name, labels, rules, aggregate }: RoleDocument): Promise<void> {
+  const found = registry.find(clusterRoles, '', name);
+  const aggregationRule = aggregate && { clusterRoleSelectors: [{ matchLabels: { [aggregate]: 'true' } }] };
+  if (!found) await registry.create(clusterRoles, '', { metadata: metadataOf(name, labels), rules, ...(aggregationRule ? { aggregationRule } : {}) });
+  else if (!aggregationRule) await completeRole(registry, found, rules);
+}
+
+async function ensureBinding(registry: Registry, { name, subjects }: BindingDocument): Promise<void> {
+  const found = registry.find(clusterRoleBindings, '', name);
+  if (found) return completeBinding(registry, found, subjects);
+  await registry.create(clusterRoleBindings, '', { metadata: metadataOf(name), subjects, roleRef: { apiGroup: rbacGroup, kind: 'ClusterRole', name } });
 }
 
 const isKept = ({ metadata }: ClusterRole | ClusterRoleBinding): boolean => metadata.annotations?.[autoupdate] !== 'false';

@@ -1,7 +1,7 @@
 import { rbacGroup, type PolicyRule, type Subject } from '../shared/kinds/rbac.ts';
 
 /** A cluster role that every cluster has; `aggregate`: the label of the roles that its rules are taken from. */
-interface RoleDocument { readonly name: string; readonly labels?: Readonly<Record<string, string>>; readonly rules: readonly PolicyRule[]; readonly aggregate?: string }
+export interface RoleDocument { readonly name: string; readonly labels?: Readonly<Record<string, string>>; readonly rules: readonly PolicyRule[]; readonly aggregate?: string }
 
 const read = ['get', 'list', 'watch'];
 const write = ['create', 'delete', 'deletecollection', 'patch', 'update'];
@@ -71,8 +71,10 @@ export const roleDocuments: readonly RoleDocument[] = [
 
 const groups = (...names: string[]): Subject[] => names.map((name) => ({ kind: 'Group', apiGroup: rbacGroup, name }));
 
-/** Cluster role bindings, each of the role of its own name. */
-export const bindingDocuments: readonly { readonly name: string; readonly subjects: Subject[] }[] = [
+/** A binding of the cluster role of its own name. */
+export interface BindingDocument { readonly name: string; readonly subjects: Subject[] }
+
+export const bindingDocuments: readonly BindingDocument[] = [
   { name: 'cluster-admin', subjects: groups('system:masters') },
   { name: 'system:discovery', subjects: groups('system:authenticated') },
   { name: 'system:public-info-viewer', subjects: groups('system:authenticated', 'system:unauthenticated') },

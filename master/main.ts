@@ -4,8 +4,9 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cac } from 'cac';
-import { systemClock } from '../shared/clock.ts';
+import { sleep, systemClock } from '../shared/clock.ts';
 import { createLog } from '../shared/log.ts';
+import { isNotFound } from '../shared/status.ts';
 import { version } from '../shared/version.ts';
 import { backupMaster, restoreMaster } from './backup.ts';
 import { backupPath } from './backup-routes.ts';
@@ -55,11 +56,25 @@ async function up(options: Record<string, unknown>): Promise<void> {
     config, clock: systemClock, random: Math.random, log,
     onReady: ({ url, kubeconfig, joinToken }) => {
       log.info('ready', { url, kubeconfig });
-      agent = joinToken('wherry up', 3600_000).then((token) => runAgent(['--config', 'none', '--master', url, '--data-dir', join(dataDir, 'agent'), ...flags], token, signal));
+      agent = onceBootstrapped(() => joinToken('wherry up', 3600_000), signal).then((token) => runAgent(['--config', 'none', '--master', url, '--data-dir', join(dataDir, 'agent'), ...flags], token, signal));
       agent.catch((error: unknown) => log.error('the agent could not be started', { error }));
     },
   }, signal);
   await agent;
+}
+
+const bootstrapLimitMs = 60_000;
+
+/** A new master makes its system namespaces, where tokens are, a moment after it is ready. */
+async function onceBootstrapped<T>(make: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (const lateMs = systemClock.monotonic() + bootstrapLimitMs; ;) {
+    try {
+      return await make();
+    } catch (error) {
+      if (signal.aborted || !isNotFound(error) || systemClock.monotonic() > lateMs) throw error;
+      await sleep(systemClock, 50, signal);
+    }
+  }
 }
 
 /** Runs the agent until it ends by itself or `signal` aborts; restarts it when it was killed. The token is in no list of processes. */

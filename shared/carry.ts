@@ -24,6 +24,7 @@ export class SocketReader {
   /** Reads that socket from now on; without `onread`, which not every socket can be made with, each read has a buffer of its own. */
   follow(socket: Socket, onread = true): void {
     this.#socket = socket;
+    this.#over = socket.destroyed;
     const over = (): void => { this.#over = true; this.#wake(); };
     socket.once('end', over).once('close', over).once('error', (error) => { this.#failure = error; });
     if (!onread) socket.pause().on('data', (bytes: Buffer) => this.#arrived(bytes));

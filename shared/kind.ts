@@ -64,6 +64,8 @@ export interface KindSpec<T extends KubeObject> {
   prepareUpdate?(object: T, old: T): void;
   /** Rules over several fields; single-field rules are the schema's checks. */
   validate?(object: T): FieldError[];
+  /** Rules for a creation alone. Runs after {@link validate}. */
+  validateCreate?(object: T): FieldError[];
   /** Rules about change (immutable fields), which may depend on the subresource that was written. Runs after {@link validate}. */
   validateUpdate?(object: T, old: T, subresource?: string): FieldError[];
   /** Rules for a write of the status subresource. */

@@ -15,8 +15,8 @@ export interface Zone {
   readonly domain: string;
   /** Where cluster DNS is served. */
   readonly address: string;
-  /** Addresses of services, `10.96.0.0/16`: names for those are nobody else's to know. `''` for none. */
-  readonly serviceCIDR: string;
+  /** Addresses of services and pods, `10.96.0.0/16`: names for those are nobody else's to know. */
+  readonly ranges: readonly string[];
 }
 
 /** What a name has, in the form of record data; an address in `extra` is one that it refers to. */
@@ -46,13 +46,17 @@ export class DnsTable {
   readonly #zone: Zone;
   readonly #services = new Map<string, { service: ServiceItem; slices: EndpointsItem[] }>();
   readonly #namespaces = new Set<string>();
-  readonly #range = new BlockList();
+  readonly #ranges: readonly { readonly block: BlockList; readonly bits: number }[];
   #byAddress: Map<string, string[]> | undefined;
 
   constructor(zone: Zone, items: Iterable<Item>) {
     this.#zone = zone;
-    const [network, prefix] = zone.serviceCIDR.split('/');
-    if (network) this.#range.addSubnet(network, Number(prefix), network.includes(':') ? 'ipv6' : 'ipv4');
+    this.#ranges = zone.ranges.map((range) => {
+      const [network = '', prefix] = range.split('/');
+      const block = new BlockList();
+      block.addSubnet(network, Number(prefix), network.includes(':') ? 'ipv6' : 'ipv4');
+      return { block, bits: Number(prefix) };
+    });
     const slices: EndpointsItem[] = [];
     for (const item of items) {
       if (item.type === 'endpoints') slices.push(item);
@@ -158,12 +162,11 @@ export class DnsTable {
 
   #reverse(bytes: Buffer): Found {
     this.#byAddress ??= this.#indexAddresses();
-    const text = ipText(bytes);
     const names = this.#byAddress.get(bytes.toString('hex'));
-    const apex = reverseApex(bytes, this.#zone.serviceCIDR);
+    const range = this.#ranges.find(({ block }) => block.check(ipText(bytes), bytes.length === 4 ? 'ipv4' : 'ipv6'));
+    const apex = reverseApex(bytes, range?.bits ?? 32);
     if (names) return { type: 'records', records: names.map((name) => ({ type: recordType.PTR, data: nameWire(name) })), apex };
-    const ours = this.#range.check(text, bytes.length === 4 ? 'ipv4' : 'ipv6');
-    return ours ? { type: 'none', apex } : { type: 'outside' };
+    return range ? { type: 'none', apex } : { type: 'outside' };
   }
 
   /** Names by address: services before endpoints, and endpoints of a name of their own before others. */
@@ -244,8 +247,8 @@ const text = (value: string): Uint8Array => Buffer.concat([Buffer.from([value.le
 const ipText = (bytes: Buffer): string => (bytes.length === 4 ? bytes.join('.') : bytes.toString('hex').replace(/(.{4})(?!$)/g, '$1:'));
 
 /** The zone that a reverse name is in, as a "no" has to name one: the range's own, up to a dot. */
-function reverseApex(bytes: Buffer, serviceCIDR: string): string {
+function reverseApex(bytes: Buffer, bits: number): string {
   if (bytes.length !== 4) return 'ip6.arpa';
-  const octets = Math.ceil(Number(serviceCIDR.split('/')[1] ?? 0) / 8);
+  const octets = Math.ceil(bits / 8);
   return `${[...bytes.subarray(0, Math.min(3, octets))].reverse().map((octet) => `${octet}.`).join('')}in-addr.arpa`;
 }

@@ -159,6 +159,7 @@ export class PodNetwork {
     const known = this.#known;
     if (!known || this.#options.mode === engineBridge) return;
     try {
+      if (await this.#isNumberedByHand(known)) return;
       await this.#ensureBridge(known);
       await this.#ensureRoutes(known);
       this.#tell(undefined);
@@ -167,12 +168,18 @@ export class PodNetwork {
     }
   }
 
+  /** Somebody has given the engine's bridge addresses of the cluster: that is this node's pod network then, and its routes are theirs too. */
+  async #isNumberedByHand({ clusterCIDR, own }: Kept): Promise<boolean> {
+    const { mode, engine } = this.#options;
+    if (mode !== 'auto' || own || this.#near().length === 0) return false;
+    const isPods = networkTest([clusterCIDR]);
+    return (await engine.defaultSubnets()).some((subnet) => isPods(subnet.split('/')[0] ?? ''));
+  }
+
   async #ensureBridge(known: Kept): Promise<void> {
     const { mode, engine, owner } = this.#options;
     const own = known.own || mode === 'own' || this.#near().length > 0;
     if (!own) return;
-    // Somebody has given the engine's bridge addresses of the cluster: that is this node's pod network then.
-    if (mode === 'auto' && (await engine.defaultSubnets()).some((subnet) => networkTest([known.clusterCIDR])(subnet.split('/')[0] ?? ''))) return;
     const { name, bridge } = networkNames(owner);
     try {
       await this.#checkFree(known.podCIDR);
@@ -182,7 +189,7 @@ export class PodNetwork {
       this.#made = undefined;
       throw new Error(`pods are on the engine's own bridge, where other nodes reach them through services only: ${(error as Error).message}`, { cause: error });
     }
-    if (!known.own) this.#known = { ...known, own };
+    if (!known.own && this.#known) this.#known = { ...this.#known, own };
   }
 
   /** @throws when the addresses are in use elsewhere: a bridge with them would cut this host off from there */

@@ -3,7 +3,7 @@ import { sandboxName } from '../runtime/labels.ts';
 import { forget, observe } from './observe.ts';
 import type { PodState } from './pod-state.ts';
 import { podName } from './status.ts';
-import type { ContainerView } from './view.ts';
+import { inLifeOf, sandboxOf, type ContainerView } from './view.ts';
 
 /** How often in a row the start of a name may fail for reasons of the engine before what it says is believed. */
 const patience = 2;
@@ -37,7 +37,8 @@ async function startFailed(state: PodState, name: string, id: string, error: Run
   const view = state.views.get(id);
   if (!view || view.state === 'running') return;
   const wreck = (await state.context.runtime.endStrays(id)) > 0 || state.interruptedStarts.has(id);
-  if (!wreck && !worthAnother(view, error, failures)) return;
+  const stranded = error.fault === 'failed' && failures === patience && await discardSandbox(state, error);
+  if (!wreck && !stranded && !worthAnother(view, error, failures)) return;
   await discard(state, view, error);
   throw new RuntimeError('unreachable', `the engine could not start what it had made: ${error.message}`);
 }
@@ -51,6 +52,19 @@ function worthAnother(view: ContainerView, { fault }: RuntimeError, failures: nu
 async function discard(state: PodState, view: ContainerView, error: Error): Promise<void> {
   const { log, runtime } = state.context;
   log.warn('removing a container that its engine cannot start', { pod: podName(state.pod), container: view.name, id: view.id, error });
-  await runtime.remove(view.id);
-  forget(state, view.id);
+  await runtime.remove(view.id).catch(async (cause: unknown) => {
+    await observe(state, view.id);
+    if (!state.views.get(view.id)?.dead) throw cause;
+  });
+  if (!state.views.get(view.id)?.dead) forget(state, view.id);
+}
+
+/** A sandbox that its engine died over may run and yet let nothing in. So one in which nothing was ever started is replaced, once. */
+async function discardSandbox(state: PodState, error: Error): Promise<boolean> {
+  const views = [...state.views.values()];
+  const sandbox = sandboxOf(views);
+  if (!sandbox || sandbox.state !== 'running') return false;
+  if (views.some((view) => view !== sandbox && !view.cannotRun && inLifeOf(sandbox, view))) return false;
+  await discard(state, sandbox, error);
+  return true;
 }

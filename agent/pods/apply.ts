@@ -23,7 +23,7 @@ type Handlers = { readonly [T in Step['type']]: (state: PodState, step: Extract<
 
 /** What each step does. A handler that throws leaves the name of its step held back; nothing of it needs undoing. */
 const handlers: Handlers = {
-  prepareVolumes, releaseVolumes, ensureImage, createSandbox, startSandbox, createContainer, startContainer, stop,
+  prepareVolumes, releaseVolumes, emptyVolumes, ensureImage, createSandbox, startSandbox, createContainer, startContainer, stop,
   kill: (state, step) => state.context.runtime.kill(step.id, 'SIGKILL'),
   remove: (state, step) => remove(state, step.id),
 };
@@ -66,7 +66,7 @@ function failed(state: PodState, step: Step, error: Error): void {
     case 'startContainer':
       event('Failed', `Error: ${error.message}`, name);
       return state.hold(name, { reason: 'RunContainerError', message: error.message });
-    case 'ensureImage': case 'stop': case 'kill': case 'remove': case 'releaseVolumes': break;
+    case 'ensureImage': case 'stop': case 'kill': case 'remove': case 'releaseVolumes': case 'emptyVolumes': break;
   }
   state.hold(heldBy(step), undefined);
 }
@@ -80,6 +80,11 @@ async function prepareVolumes(state: PodState): Promise<void> {
 async function releaseVolumes(state: PodState): Promise<void> {
   await state.context.volumes.release(state.uid);
   state.volumes = 'absent';
+}
+
+async function emptyVolumes(state: PodState): Promise<void> {
+  await state.context.volumes.empty(state.uid);
+  state.volumes = 'emptied';
 }
 
 const identity = ({ pod, uid }: PodState): { name: string; namespace: string; uid: string } =>
@@ -125,7 +130,11 @@ async function remove(state: PodState, id: string): Promise<void> {
   const view = state.views.get(id);
   // By the engine it never ran; it may be wrong about that.
   if (view?.state === 'created' || view?.cannotRun) await runtime.endStrays(id);
-  await runtime.remove(id);
+  await runtime.remove(id).catch(async (error: unknown) => {
+    // It may be dead now.
+    await observe(state, id);
+    throw error;
+  });
   forget(state, id);
 }
 

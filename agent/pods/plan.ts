@@ -2,7 +2,7 @@ import type { Pod } from '../../shared/kinds/pod.ts';
 import { containerHash } from '../runtime/docker-spec.ts';
 import { sandboxName } from '../runtime/labels.ts';
 import { afterEnd } from './restart.ts';
-import { currentOf, inLifeOf, policyOf, sandboxOf, slots, type ContainerView, type Slot } from './view.ts';
+import { counts, currentOf, inLifeOf, policyOf, sandboxOf, slots, type ContainerView, type Slot } from './view.ts';
 
 /**
  * One thing to do. The steps of one plan are independent of each other and run at the same time; what has to come
@@ -11,6 +11,8 @@ import { currentOf, inLifeOf, policyOf, sandboxOf, slots, type ContainerView, ty
 export type Step =
   | { readonly type: 'prepareVolumes' }
   | { readonly type: 'releaseVolumes' }
+  /** Gives back what an ended pod has stored; its termination messages stay. */
+  | { readonly type: 'emptyVolumes' }
   | { readonly type: 'ensureImage'; readonly container: string }
   | { readonly type: 'createSandbox'; readonly attempt: number }
   | { readonly type: 'startSandbox'; readonly id: string }
@@ -33,13 +35,19 @@ export interface Ending {
 /** What a probe set knows of one container. */
 export interface ProbeView { readonly started: boolean; readonly ready: boolean; readonly unhealthy: string | undefined; readonly graceSeconds: number | undefined }
 
+/**
+ * What of a pod's volumes is on the disk: nobody knows, or they are half made; all of them; none but what is kept for
+ * the status of an ended pod; nothing.
+ */
+export type VolumesState = 'unknown' | 'ready' | 'emptied' | 'absent';
+
 export interface PlanInput {
   readonly pod: Pod;
   readonly views: readonly ContainerView[];
   /** Monotonic, as are all times of a plan. */
   readonly now: number;
   readonly ending: Ending | undefined;
-  readonly volumes: 'absent' | 'ready';
+  readonly volumes: VolumesState;
   /** Containers whose image is at hand. */
   readonly images: ReadonlySet<string>;
   /** Names that cannot be worked on before a time, after a failure, and ids that cannot be ended. `POD` holds back sandbox and volumes. */
@@ -109,7 +117,7 @@ class Draft {
   #allowed(step: Step): boolean {
     switch (step.type) {
       case 'stop': case 'kill': case 'remove': return this.#free(step.id);
-      case 'releaseVolumes': return this.#free(sandboxName);
+      case 'releaseVolumes': case 'emptyVolumes': return this.#free(sandboxName);
       default: return true;
     }
   }
@@ -125,11 +133,13 @@ class Draft {
     if (first.length === 0) for (const view of running) if (view.name === last) this.#stop(view, this.#graceLeft(ending));
     if (running.length > 0) return;
     for (const view of views) {
-      if (ending.kind === 'deleted' || view.name === sandboxName || view.state === 'created') this.#steps.push({ type: 'remove', id: view.id });
+      if (ending.kind === 'deleted' || !counts(view) || view.name === sandboxName || view.state === 'created') this.#steps.push({ type: 'remove', id: view.id });
       else if (view !== currentOf(views, view.name)) this.#removeOld(view);
     }
-    if (ending.kind !== 'deleted' || views.length > 0) return;
-    if (volumes === 'ready') this.#steps.push({ type: 'releaseVolumes' });
+    if (ending.kind === 'terminal' && (volumes === 'ready' || volumes === 'unknown')) this.#steps.push({ type: 'emptyVolumes' });
+    // What its engine fails to remove is its own affair.
+    if (ending.kind !== 'deleted' || views.some((view) => !view.dead)) return;
+    if (volumes !== 'absent') this.#steps.push({ type: 'releaseVolumes' });
     else this.#gone = true;
   }
 
@@ -140,7 +150,7 @@ class Draft {
 
   run(): void {
     this.#clearLeftovers();
-    if (this.#input.volumes === 'absent' && this.#free(sandboxName)) this.#steps.push({ type: 'prepareVolumes' });
+    if (this.#input.volumes !== 'ready' && this.#free(sandboxName)) this.#steps.push({ type: 'prepareVolumes' });
     const sandbox = this.#sandbox();
     for (const slot of this.#due(sandbox)) this.#bring(slot, sandbox);
     // Whoever debugs a pod may want to know why its init containers do not get on.
@@ -155,7 +165,7 @@ class Draft {
     for (const view of views) {
       const current = currentOf(views, view.name);
       const foreign = !names.has(view.name) || (view.state === 'created' && view.name !== sandboxName && view.sandboxId !== sandbox?.id);
-      if (foreign || (view !== current && view.state !== 'exited')) this.#steps.push({ type: 'remove', id: view.id });
+      if (foreign || !counts(view) || (view !== current && view.state !== 'exited')) this.#steps.push({ type: 'remove', id: view.id });
       else if (view !== current) this.#removeOld(view);
     }
   }
@@ -177,7 +187,7 @@ class Draft {
     const stranded = views.filter((view) => view.name !== sandboxName && view.state === 'running');
     for (const view of stranded) this.#stop(view, 2, 'Pod sandbox changed, it will be killed and re-created.');
     if (stranded.length > 0 || !this.#free(sandboxName)) return undefined;
-    if (!sandbox) this.#steps.push({ type: 'createSandbox', attempt: 0 });
+    if (!sandbox) this.#steps.push({ type: 'createSandbox', attempt: this.#unused(sandboxName, 0) });
     else this.#steps.push({ type: 'startSandbox', id: sandbox.id });
     return sandbox?.state === 'created' ? sandbox : undefined;
   }
@@ -242,6 +252,11 @@ class Draft {
     return reported === undefined ? 0 : reported + 1;
   }
 
+  /** `attempt`, or the next one of which no dead container has the name. */
+  #unused(name: string, attempt: number): number {
+    return Math.max(attempt, ...this.#input.views.filter((view) => view.name === name && !counts(view)).map((view) => view.attempt + 1));
+  }
+
   #startCreated({ container }: Slot, view: ContainerView, sandbox: ContainerView | undefined): void {
     if (view.hash !== containerHash(container)) this.#steps.push({ type: 'remove', id: view.id });
     else if (sandbox?.state === 'running' && view.sandboxId === sandbox.id && this.#input.volumes === 'ready' && this.#free(container.name)) {
@@ -279,7 +294,7 @@ class Draft {
     if (!this.#free(container.name)) return;
     if (!images.has(container.name)) this.#steps.push({ type: 'ensureImage', container: container.name });
     else if (sandbox && volumes === 'ready' && (sandbox.state === 'running' || !needsAddress(this.#input.pod, container.name))) {
-      this.#steps.push({ type: 'createContainer', container: container.name, attempt, backoffMs, sandboxId: sandbox.id });
+      this.#steps.push({ type: 'createContainer', container: container.name, attempt: this.#unused(container.name, attempt), backoffMs, sandboxId: sandbox.id });
     }
   }
 

@@ -10,6 +10,7 @@ import type { References } from './env.ts';
 import type { EventSink } from './events.ts';
 import type { NodeFacts } from './fields.ts';
 import type { Images } from './images.ts';
+import type { VolumesState } from './plan.ts';
 import { Probes } from './probes.ts';
 import type { Naming } from './resolv-conf.ts';
 import type { ContainerView } from './view.ts';
@@ -64,7 +65,7 @@ export class PodState {
   pod: Pod;
   /** By container id. */
   readonly views = new Map<string, ContainerView>();
-  volumes: 'absent' | 'ready' = 'absent';
+  volumes: VolumesState = 'unknown';
   /** By container name, until the container is made. */
   readonly images = new Map<string, ImageDetails>();
   readonly waiting = new Map<string, Failure>();

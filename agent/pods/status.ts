@@ -1,4 +1,4 @@
-import type { ContainerState, ContainerStateTerminated, ContainerStatus } from '../../shared/kinds/container.ts';
+import type { Container, ContainerState, ContainerStateTerminated, ContainerStatus } from '../../shared/kinds/container.ts';
 import type { Pod } from '../../shared/kinds/pod.ts';
 import type { PodCondition, PodPhase, PodStatus } from '../../shared/kinds/pod-status.ts';
 import { toTime } from '../../shared/time.ts';
@@ -95,7 +95,19 @@ function containerStatus(slot: Slot, input: StatusInput): ContainerStatus {
     imageID: shown && shown.startedMs > 0 ? imageIdOf(shown) : before?.imageID ?? '',
     ...(shown && shown.state !== 'created' ? { containerID: `docker://${shown.id}` } : before?.containerID && !shown ? { containerID: before.containerID } : {}),
     ...(slot.role === 'ephemeral' ? {} : { started }),
+    ...(view ? resourcesOf(container) : {}), ...mountsOf(container),
   };
+}
+
+/** What was set aside for a container, and is in force: nothing is resized in place. */
+function resourcesOf({ resources: { requests, limits } = {} }: Container): Pick<ContainerStatus, 'allocatedResources' | 'resources'> {
+  if (!requests && !limits) return {};
+  return { ...(requests ? { allocatedResources: requests } : {}), resources: { ...(limits ? { limits } : {}), ...(requests ? { requests } : {}) } };
+}
+
+function mountsOf({ volumeMounts = [] }: Container): Pick<ContainerStatus, 'volumeMounts'> {
+  if (volumeMounts.length === 0) return {};
+  return { volumeMounts: volumeMounts.map(({ name, mountPath, readOnly }) => ({ name, mountPath, ...(readOnly ? { readOnly, recursiveReadOnly: 'Disabled' } : {}) })) };
 }
 
 /** As Docker's own kubelet driver named images: by what they can be pulled by, if there is such. */

@@ -9,7 +9,9 @@ export interface ContainerView {
   /** Name in the pod spec; {@link sandboxName} for the sandbox. */
   readonly name: string;
   /** `exited` too when the engine failed to start it (`cannotRun`). */
-  readonly state: ContainerState;
+  readonly state: Exclude<ContainerState, 'dead'>;
+  /** The engine has begun to remove it, and may have failed to: it cannot be started any more. */
+  readonly dead: boolean;
   /** The engine refused to start it; `message` says why. */
   readonly cannotRun: boolean;
   readonly attempt: number;
@@ -40,9 +42,10 @@ export interface ContainerView {
 export function viewOf(details: ContainerDetails, endedMs = 0): ContainerView {
   const { labels } = details;
   // A container that could not be started stays "created" in Docker, with an exit code and an error.
-  const cannotRun = details.state !== 'running' && details.startedMs === 0 && details.exitCode !== 0;
+  const dead = details.state === 'dead';
+  const cannotRun = !dead && details.state !== 'running' && details.startedMs === 0 && details.exitCode !== 0;
   return {
-    id: details.id, name: labels[label.container] ?? '', state: cannotRun ? 'exited' : details.state, cannotRun,
+    id: details.id, name: labels[label.container] ?? '', state: cannotRun || details.state === 'dead' ? 'exited' : details.state, dead, cannotRun,
     attempt: Number(labels[label.restartCount] ?? 0), hash: labels[label.hash] ?? '', backoffMs: Number(labels[label.backoffMs] ?? 0),
     sandboxId: labels[label.sandboxId] ?? '', sandboxStartMs: Number(labels[label.sandboxStart] ?? 0), image: details.image, imageId: details.imageId, imageDigest: labels[label.imageDigest] ?? '',
     createdMs: details.createdMs, startedMs: details.startedMs || (cannotRun ? details.createdMs : 0),
@@ -82,10 +85,13 @@ export function policyOf(pod: Pod, role: Role): 'Always' | 'OnFailure' | 'Never'
 export function currentOf(views: readonly ContainerView[], name: string): ContainerView | undefined {
   let best: ContainerView | undefined;
   for (const view of views) {
-    if (view.name === name && (!best || rank(view, best) > 0)) best = view;
+    if (view.name === name && counts(view) && (!best || rank(view, best) > 0)) best = view;
   }
   return best;
 }
+
+/** False for what the engine lost before it was anything to the pod: a dead sandbox, and what never ran. */
+export const counts = (view: ContainerView): boolean => !view.dead || (view.name !== sandboxName && view.startedMs > 0);
 
 function rank(a: ContainerView, b: ContainerView): number {
   return Number(a.state === 'running') - Number(b.state === 'running') || a.attempt - b.attempt || a.createdMs - b.createdMs || (a.id < b.id ? -1 : 1);
@@ -96,7 +102,7 @@ export function previousOf(views: readonly ContainerView[], name: string): Conta
   const current = currentOf(views, name);
   let best: ContainerView | undefined;
   for (const view of views) {
-    if (view.name === name && view.state === 'exited' && view !== current && (!best || rank(view, best) > 0)) best = view;
+    if (view.name === name && view.state === 'exited' && counts(view) && view !== current && (!best || rank(view, best) > 0)) best = view;
   }
   return best;
 }

@@ -244,6 +244,7 @@ function stateOf(state: string): ContainerState {
   switch (state) {
     case 'running': case 'paused': case 'restarting': return 'running';
     case 'created': return 'created';
+    case 'dead': case 'removing': return 'dead';
     default: return 'exited';
   }
 }

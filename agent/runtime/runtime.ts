@@ -3,8 +3,8 @@
  * the fake; `test/contract/runtime.ts` says in tests what these comments say in words.
  */
 
-/** `running` includes paused; `exited` includes dead and half-removed ones. */
-export type ContainerState = 'created' | 'running' | 'exited';
+/** `running` includes paused. `dead`: being removed, or the engine has failed to; such a one cannot be started. */
+export type ContainerState = 'created' | 'running' | 'exited' | 'dead';
 
 /** What a list tells of a container. */
 export interface ContainerSummary {

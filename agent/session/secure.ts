@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { LookupFunction } from 'node:net';
-import { connect, type TLSSocket } from 'node:tls';
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import { agentProtocol } from '../../shared/enrolment.ts';
 
 export interface SecureOptions {
@@ -32,6 +32,14 @@ const answerFactor = 3;
  */
 export class TlsSessions {
   #last: { readonly certificate: string; readonly session: Buffer } | undefined;
+  #context: { readonly of: string; readonly made: SecureContext } | undefined;
+
+  /** Authority and identity as TLS needs them: reading them takes longer than a resumed handshake, so it is done once. */
+  context(ca: string, identity: SecureOptions['identity']): SecureContext {
+    const of = `${ca}${identity?.certificate ?? ''}${identity?.key ?? ''}`;
+    if (this.#context?.of !== of) this.#context = { of, made: createSecureContext(contextOptions(ca, identity)) };
+    return this.#context.made;
+  }
 
   find(certificate: string): Buffer | undefined {
     return this.#last?.certificate === certificate ? this.#last.session : undefined;
@@ -45,6 +53,9 @@ export class TlsSessions {
     this.#last = { certificate, session };
   }
 }
+
+const contextOptions = (ca: string, identity: SecureOptions['identity']): { ca: string; key?: string; cert?: string } =>
+  ({ ca, ...(identity ? { key: identity.key, cert: identity.certificate } : {}) });
 
 /** A connection to a server that has proved who it is. */
 export interface Secured {
@@ -63,8 +74,8 @@ export function connectSecurely({ url, ca, name, identity, sessions, lookup, tim
   return new Promise((resolve, reject) => {
     const session = sessions?.find(identity?.certificate ?? '');
     const socket = connect({
-      host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 443), servername: name, ca, rejectUnauthorized: false, ALPNProtocols: [agentProtocol, 'http/1.1'],
-      ...(identity ? { key: identity.key, cert: identity.certificate } : {}), ...(lookup ? { lookup } : {}), ...(session ? { session } : {}),
+      host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 443), servername: name, rejectUnauthorized: false, ALPNProtocols: [agentProtocol, 'http/1.1'],
+      secureContext: sessions?.context(ca, identity) ?? createSecureContext(contextOptions(ca, identity)), ...(lookup ? { lookup } : {}), ...(session ? { session } : {}),
     });
     // Kept only of a server with nothing wrong: when it is resumed, names are not checked again, and there is no certificate to look at.
     let trusted = false;

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { ByteStream } from '../../shared/byte-stream.ts';
-import { carry, SocketReader } from '../../shared/carry.ts';
+import { carry, resetSocket, SocketReader } from '../../shared/carry.ts';
 import { pacedWrite } from '../../shared/paced-write.ts';
 import type { StreamRequest } from '../../shared/protocol.ts';
 import { notFound, StatusError } from '../../shared/status.ts';
@@ -46,8 +46,12 @@ const connected = Uint8Array.of(0);
 export async function* relay(request: RelayRequest, stream: ByteStream, options: PortForwardOptions, signal: AbortSignal): AsyncIterable<Uint8Array> {
   const reader = new SocketReader();
   const socket = await open(request, options, reader, signal);
-  yield connected;
-  await carry(socket, reader, stream);
+  try {
+    yield connected;
+    await carry(socket, reader, stream);
+  } finally {
+    resetSocket(socket);
+  }
 }
 
 async function open({ namespace, pod, uid, port }: PortForwardRequest | RelayRequest, options: PortForwardOptions, reader: SocketReader, signal: AbortSignal): Promise<Socket> {

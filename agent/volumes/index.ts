@@ -16,7 +16,7 @@ import { unmountAll } from './mount-table.ts';
 import { prepareNfs } from './nfs.ts';
 import { setOwnership } from './ownership.ts';
 import { resolve, type Claim, type Resolved } from './source.ts';
-import { prepareSubPath, subPathError } from './sub-path.ts';
+import { prepareSubPath, removeUnmounted, subPathError } from './sub-path.ts';
 import { usedBytes } from './usage.ts';
 import { VolumeError } from './volume-error.ts';
 
@@ -58,6 +58,7 @@ export class Volumes {
 
   /** Makes all volumes of a pod; those that are there stay as they are, but files are brought up to date. @throws VolumeError */
   async prepare(pod: Pod): Promise<void> {
+    await removeUnmounted(join(this.#podFolder(pod.metadata.uid ?? ''), 'subpaths'));
     await Promise.all((pod.spec.volumes ?? []).map((volume) => this.#prepare(pod, volume)));
   }
 
@@ -93,6 +94,13 @@ export class Volumes {
     await writeFile(file, text);
     await chmod(file, 0o644);
     return file;
+  }
+
+  /** Removes what a pod has stored, but not what its status is read from. */
+  async empty(uid: string): Promise<void> {
+    const folder = this.#podFolder(uid);
+    await unmountAll(folder);
+    for (const part of ['volumes', 'subpaths', 'owned']) await rm(join(folder, part), { recursive: true, force: true });
   }
 
   /** Removes all that was made for a pod. */

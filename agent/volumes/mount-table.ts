@@ -27,7 +27,7 @@ export async function mount(arguments_: readonly string[]): Promise<void> {
   } catch (error) {
     const { code, killed, stdout = '', stderr = '', message } = error as Error & { code?: number | string; killed?: boolean; stdout?: string; stderr?: string };
     const status = killed ? 'signal: killed' : typeof code === 'number' ? `exit status ${code}` : message;
-    throw new Error(`mount failed: ${status}\nMounting command: mount\nMounting arguments: ${arguments_.join(' ')}\nOutput: ${`${stdout}${stderr}`.trim()}\n`);
+    throw new Error(`mount failed: ${status}\nMounting command: mount\nMounting arguments: ${arguments_.join(' ')}\nOutput: ${`${stdout}${stderr}`.trim()}\n`, { cause: error });
   }
 }
 

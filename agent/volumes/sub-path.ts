@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
-import { chmod, mkdir, open, realpath, stat, writeFile, type FileHandle } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, realpath, rmdir, stat, unlink, writeFile, type FileHandle } from 'node:fs/promises';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
-import { isMounted, isSeenByEngine, mount, unmount } from './mount-table.ts';
+import { isMounted, isSeenByEngine, mount, mountsUnder, unmount } from './mount-table.ts';
 
 /** O_PATH of Linux, which Node does not name: a handle for a place, whatever may be read there. */
 const O_PATH = 0o10000000;
@@ -38,6 +38,20 @@ export async function prepareSubPath({ base, subPath, target }: SubPath): Promis
   // An agent that mounts for itself only: the path as it was found, for want of better.
   await unmount(target);
   return real;
+}
+
+/**
+ * Removes places below a folder at which parts of volumes were visible and, since a reboot, are no more. A container that
+ * was made before it must not start with an empty directory instead: without the place it cannot start, and is made anew.
+ */
+export async function removeUnmounted(folder: string): Promise<void> {
+  const mounted = new Set(await mountsUnder(folder));
+  const below = async (paths: readonly string[]): Promise<string[]> =>
+    (await Promise.all(paths.map(async (path) => (await readdir(path).catch(() => [])).map((name) => join(path, name))))).flat();
+  // Volume, container, number: never into what is mounted.
+  for (const path of await below(await below(await below([folder])))) {
+    if (!mounted.has(path)) await rmdir(path).catch(() => unlink(path)).catch(() => undefined);
+  }
 }
 
 /** BusyBox' mount has no such option, and does not resolve links either way. */

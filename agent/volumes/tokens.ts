@@ -76,7 +76,7 @@ export class PodTokens {
     if (entry.token === undefined) this.#adopt(entry, await written());
     if (entry.token !== undefined && (!this.#ask || this.#options.clock.monotonic() < entry.dueMs)) return;
     try {
-      await (entry.asking ??= this.#fetch(entry));
+      await (entry.asking ??= this.#fetch(entry, false));
     } catch (error) {
       if (entry.token === undefined) throw new Error(`failed to fetch token: ${(error as Error).message}`, { cause: error });
     }
@@ -143,11 +143,12 @@ export class PodTokens {
     const { clock } = this.#options;
     entry.cancel?.();
     entry.cancel = clock.after(Math.max(leastMs, entry.dueMs - clock.monotonic()), () => {
-      if (this.#ask && !entry.asking) (entry.asking = this.#fetch(entry)).catch(() => {});
+      if (this.#ask && !entry.asking) (entry.asking = this.#fetch(entry, true)).catch(() => {});
     });
   }
 
-  async #fetch(entry: Entry): Promise<void> {
+  /** Asks for a token. Whoever waits for it writes it; of one that came by itself, its pod is told. */
+  async #fetch(entry: Entry, tell: boolean): Promise<void> {
     const { clock, random, log, onFresh } = this.#options;
     const { namespace, pod, uid, seconds } = entry.request;
     try {
@@ -157,7 +158,7 @@ export class PodTokens {
       entry.dueMs = clock.monotonic() + this.#freshMs(entry);
       this.#arm(entry, 0);
       log.debug('token of a pod', { pod: `${namespace}/${pod}`, seconds });
-      onFresh(uid);
+      if (tell) onFresh(uid);
     } catch (error) {
       log.warn('no token for a pod', { pod: `${namespace}/${pod}`, error });
       if (this.#entries.get(entryKey(entry.request)) === entry && this.#ask) this.#arm(entry, pauseMs * (0.5 + random() / 2));

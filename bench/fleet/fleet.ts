@@ -109,7 +109,7 @@ export class Fleet {
 
   constructor(count: number, loaders: number) {
     this.count = count;
-    this.#children = Array.from({ length: loaders }, () => fork(agentsProgram, { execArgv: ['--max-old-space-size=8192', ...loaderFlags] }));
+    this.#children = Array.from({ length: loaders }, () => fork(agentsProgram, { execArgv: ['--max-old-space-size=8192', '--max-semi-space-size=64', ...loaderFlags] }));
     for (const [index, child] of this.#children.entries()) {
       child.on('message', (answer: Answer) => {
         const key = `${index}/${answer.id}`;
@@ -146,7 +146,7 @@ export class Fleet {
   }
 
   /** Until every agent is connected and has had all its statuses written. */
-  async untilQuiet(limitMs: number): Promise<void> {
+  async untilQuiet(limitMs = size('CONNECT_SECONDS', 300) * 1000): Promise<void> {
     const began = nowMs();
     for (let told = began; ; await pause(500)) {
       const { connected, unreported } = await this.stats();

@@ -6,6 +6,7 @@ import { noSuchMethod } from './kinds.ts';
 import { discoveryAt, type Discovery } from './discovery.ts';
 import type { Exchange } from './exchange.ts';
 import type { Version } from './health.ts';
+import { reviewKinds } from './reviews.ts';
 import { OpenApi, type OpenApiAnswer } from './openapi.ts';
 
 /** Discovery and OpenAPI documents as they go over the wire. */
@@ -15,7 +16,7 @@ export class Documents {
   readonly #address: string;
 
   constructor(kinds: readonly Kind[], address: string, version: Version) {
-    this.#kinds = kinds;
+    this.#kinds = [...kinds, ...reviewKinds];
     this.#address = address;
     this.openApi = new OpenApi({ kinds, extras: [ScaleSchema, EvictionSchema, TokenRequestSchema], version: version.gitVersion });
   }

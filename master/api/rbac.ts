@@ -33,17 +33,18 @@ function bindingText({ binding: { metadata, roleRef }, subject }: Held): string 
 
 /** Allows what one of several authorizers allows; the last reason of those that do not is told. */
 export const anyOf = (...authorizers: readonly Authorizer[]): Authorizer => ({
-  async authorize(access) {
-    let last: Decision = { allowed: false };
-    for (const authorizer of authorizers) {
-      const decision = await authorizer.authorize(access);
-      if (decision.allowed) return decision;
-      if (decision.reason) last = decision;
-    }
-    return last;
-  },
+  // Without a promise as long as none of them needs one: every request comes through here.
+  authorize: (access) => firstAllowed(authorizers, access, { allowed: false }),
   async rulesFor(user, namespace) {
     const found = await Promise.all(authorizers.map((authorizer) => authorizer.rulesFor(user, namespace)));
     return { resourceRules: found.flatMap(({ resourceRules }) => resourceRules), nonResourceRules: found.flatMap(({ nonResourceRules }) => nonResourceRules) };
   },
 });
+
+function firstAllowed([first, ...others]: readonly Authorizer[], access: Access, last: Decision): Decision | Promise<Decision> {
+  if (!first) return last;
+  const next = (decision: Decision): Decision | Promise<Decision> =>
+    (decision.allowed ? decision : firstAllowed(others, access, decision.reason ? decision : last));
+  const decision = first.authorize(access);
+  return decision instanceof Promise ? decision.then(next) : next(decision);
+}

@@ -1,3 +1,4 @@
+import { defineKind, topLevel, type Kind } from '../../shared/kind.ts';
 import { badRequest } from '../../shared/status.ts';
 import { isObject } from '../registry/field-set.ts';
 import type { User } from '../registry/types.ts';
@@ -30,6 +31,12 @@ const reviews: Readonly<Record<string, Review>> = {
   'authorization.k8s.io/v1/subjectaccessreviews': { kind: 'SubjectAccessReview', status: mayThey },
   'authorization.k8s.io/v1/localsubjectaccessreviews': { kind: 'LocalSubjectAccessReview', status: mayTheyHere },
 };
+
+/** The same for discovery; those in a namespace are about it. */
+export const reviewKinds: readonly Kind[] = Object.entries(reviews).map(([path, { kind }]) => {
+  const [group = '', version = '', plural = ''] = path.split('/');
+  return defineKind({ group, version, kind, plural, namespaced: plural.startsWith('local'), schema: topLevel(kind, {}, kind), verbs: ['create'], columns: [] });
+});
 
 /** Answers a review; false for other requests. @throws StatusError */
 export function answerReview(x: Exchange, judges: Judges): boolean | Promise<boolean> {

@@ -1,11 +1,12 @@
 import { posix } from 'node:path';
 import { nodes } from '../../shared/kinds/node.ts';
 import { persistentVolumes } from '../../shared/kinds/persistentvolume.ts';
-import type { PersistentVolumeClaim } from '../../shared/kinds/persistentvolumeclaim.ts';
+import { persistentVolumeClaims, type PersistentVolumeClaim } from '../../shared/kinds/persistentvolumeclaim.ts';
 import type { StorageClass } from '../../shared/kinds/storageclass.ts';
 import { isAlreadyExists } from '../../shared/status.ts';
 import { localPathProvisioner } from '../../shared/volumes.ts';
 import { annotation, claimRefOf } from '../registry/volumes.ts';
+import type { Registry } from '../registry/registry.ts';
 import type { Context } from './controller.ts';
 
 export const localPath = localPathProvisioner;
@@ -29,7 +30,9 @@ export async function provisionLocalPath(claim: PersistentVolumeClaim, found: St
   if (!posix.isAbsolute(base) || base.split('/').includes('..') || posix.normalize(base).split('/').filter(Boolean).length < 2) {
     return failed(`parameter path "${base}" is not an absolute path of at least two parts`);
   }
-  const label = registry.find(nodes, '', chosen)?.metadata.labels?.[hostname];
+  const node = registry.find(nodes, '', chosen);
+  if (!node) return forget(claim, chosen, registry);
+  const label = node.metadata.labels?.[hostname];
   if (!label) return failed(`node "${chosen}" has no label ${hostname}`);
   const volumeName = `pvc-${uid}`;
   try {
@@ -46,4 +49,12 @@ export async function provisionLocalPath(claim: PersistentVolumeClaim, found: St
   } catch (error) {
     if (!isAlreadyExists(error)) throw error;
   }
+}
+
+/** The node that was chosen is no more: the scheduler is to choose again. */
+async function forget({ metadata }: PersistentVolumeClaim, chosen: string, registry: Registry): Promise<void> {
+  await registry.modify(persistentVolumeClaims, metadata.namespace ?? '', metadata.name ?? '', (now) => {
+    const { [annotation.selectedNode]: node, ...annotations } = now.metadata.annotations ?? {};
+    return node === chosen ? { ...now, metadata: { ...now.metadata, annotations } } : undefined;
+  });
 }

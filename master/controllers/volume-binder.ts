@@ -1,3 +1,4 @@
+import { nodes } from '../../shared/kinds/node.ts';
 import { persistentVolumes, type PersistentVolume } from '../../shared/kinds/persistentvolume.ts';
 import { persistentVolumeClaims, type PersistentVolumeClaim } from '../../shared/kinds/persistentvolumeclaim.ts';
 import { pods } from '../../shared/kinds/pod.ts';
@@ -41,6 +42,7 @@ export const volumeBinder = defineController({
         else yield* pendingClaims(context);
       },
     },
+    { kind: some(nodes), keys: ({ type }, context) => (type === 'DELETED' ? pendingClaims(context) : []) },
     { kind: some(storageClasses), keys: (_, context) => pendingClaims(context) },
     {
       kind: some(pods),

@@ -158,7 +158,7 @@ export class Registry {
     trackFields(kind, undefined, object, options, this.#options.clock.now());
     const attempt: Attempt<T> = { kind, operation: 'CREATE', subresource: options.subresource ?? '', namespace, name: nameOf(object), object, old: undefined, options };
     await this.#admit(attempt);
-    this.#check(kind, object, [...validateMetadata(kind, object.metadata), ...errors, ...(kind.validate?.(object) ?? [])]);
+    this.#check(kind, object, [...validateMetadata(kind, object.metadata), ...errors, ...(kind.validate?.(object) ?? []), ...(kind.validateCreate?.(object) ?? [])]);
     await this.#validateAdmission(attempt);
     return this.#commit(kind, object, undefined, 0, options);
   }

@@ -68,11 +68,20 @@ function settled(registry: Registry, { pod, uid, claims, node }: ClaimsOfPod): b
   return claims.every((key) => {
     const claim = get(registry, key);
     if (!claim) throw new Error(`persistentvolumeclaim ${key} is no more`);
-    if (!isBound(claim)) return false;
+    if (!isBound(claim)) return underWay(registry, claim, node);
     const volume = registry.find(persistentVolumes, '', claim.spec.volumeName ?? '');
     if (volume && !reaches(volume, node)) throw new Error(`pv "${volume.metadata.name ?? ''}" node affinity doesn't match node "${node.name}"`);
     return true;
   });
+}
+
+/** False while somebody works on it. @throws Error when the provisioner has given the node back, or the volume went to another */
+function underWay(registry: Registry, claim: PersistentVolumeClaim, node: NodeFacts): false {
+  const chosen = claim.metadata.annotations?.[annotation.selectedNode] === node.name;
+  if (!chosen && !claim.spec.volumeName && !registry.all(persistentVolumes).some((volume) => isFor(volume, claim))) {
+    throw new Error(`provisioning failed for PVC ${JSON.stringify(claim.metadata.name ?? '')}`);
+  }
+  return false;
 }
 
 /** Looks again after each change of anything. */

@@ -139,13 +139,20 @@ export class Snapshot {
     return known.slot;
   }
 
+  #countClaims({ claims }: Shape, sign: 1 | -1): void {
+    for (const { key } of claims) {
+      const users = this.claimUsers(key) + sign;
+      if (users > 0) this.#claims.set(key, users);
+      else this.#claims.delete(key);
+    }
+  }
+
   #count(shape: Shape, slot: number, sign: 1 | -1): void {
     for (const [name, amount] of shape.requests) this.#column(name).requested[slot]! += sign * amount;
     this.#expectedCpu[slot]! += sign * shape.expectedCpu;
     this.#expectedMemory[slot]! += sign * shape.expectedMemory;
     this.#podCounts[slot] = (this.#podCounts[slot] ?? 0) + sign;
-    for (const { key } of shape.claims) this.#claims.set(key, this.claimUsers(key) + sign);
-    for (const { key } of shape.claims) if (this.claimUsers(key) === 0) this.#claims.delete(key);
+    if (shape.claims.length > 0) this.#countClaims(shape, sign);
     if (shape.ports.length > 0) this.#countPorts(shape.ports, slot, sign);
     if (shape.group) this.#countGroup(shape.group, slot, sign);
     this.#touch(slot);

@@ -5,7 +5,7 @@ import { fieldDuplicate, fieldForbidden, fieldInvalid, fieldNotSupported, fieldR
 import type { Container, ContainerPort, EphemeralContainer, LifecycleHandler, Probe, VolumeMount } from './container.ts';
 import { validateEnv, validateEnvFrom } from './env-validation.ts';
 import type { ResourceList, ResourceRequirements } from './resources.ts';
-import type { ContainerSecurityContext } from './security-context.ts';
+import { containerSecurityErrors } from './security-validation.ts';
 import type { Volume } from './volume.ts';
 
 const invalidEach = (path: string, value: unknown, problems: readonly string[]): FieldError[] => problems.map((problem) => fieldInvalid(path, value, problem));
@@ -49,7 +49,7 @@ function subPathErrors(path: string, field: string): FieldError[] {
   return errors;
 }
 
-function mountErrors(mount: VolumeMount, path: string, volumes: ReadonlySet<string>, seen: Set<string>): FieldError[] {
+function mountErrors(mount: VolumeMount, path: string, volumes: ReadonlySet<string>, seen: Set<string>, privileged: boolean): FieldError[] {
   const errors: FieldError[] = [];
   if (mount.name && !volumes.has(mount.name)) errors.push({ type: 'FieldValueNotFound', field: `${path}.name`, message: `Not found: ${JSON.stringify(mount.name)}` });
   if (seen.has(mount.mountPath)) errors.push(fieldInvalid(`${path}.mountPath`, mount.mountPath, 'must be unique'));
@@ -59,18 +59,26 @@ function mountErrors(mount: VolumeMount, path: string, volumes: ReadonlySet<stri
     if (mount.subPath) errors.push(fieldInvalid(`${path}.subPathExpr`, mount.subPathExpr, 'subPathExpr and subPath are mutually exclusive'));
     errors.push(...subPathErrors(mount.subPathExpr, `${path}.subPathExpr`));
   }
+  if (mount.mountPropagation === 'Bidirectional' && !privileged) errors.push(fieldForbidden(`${path}.mountPropagation`, 'Bidirectional mount propagation is available only to privileged containers'));
+  return [...errors, ...recursiveErrors(mount, `${path}.recursiveReadOnly`)];
+}
+
+function recursiveErrors({ recursiveReadOnly: mode, readOnly, mountPropagation }: VolumeMount, path: string): FieldError[] {
+  if (mode !== 'Enabled' && mode !== 'IfPossible') return [];
+  const errors = readOnly ? [] : [fieldForbidden(path, 'may only be specified when readOnly is true')];
+  if (mountPropagation && mountPropagation !== 'None') errors.push(fieldForbidden(path, `may only be specified when mountPropagation is None or not specified`));
   return errors;
 }
 
-function validateMounts(mounts: readonly VolumeMount[], path: string, volumes: ReadonlySet<string>): FieldError[] {
+function validateMounts(mounts: readonly VolumeMount[], path: string, volumes: ReadonlySet<string>, privileged: boolean): FieldError[] {
   const seen = new Set<string>();
-  return mounts.flatMap((mount, index) => mountErrors(mount, `${path}[${index}]`, volumes, seen));
+  return mounts.flatMap((mount, index) => mountErrors(mount, `${path}[${index}]`, volumes, seen, privileged));
 }
 
 type Handler = LifecycleHandler & Pick<Probe, 'grpc'>;
 const handlerNames = ['exec', 'httpGet', 'tcpSocket', 'grpc', 'sleep'] as const;
 
-function handlerErrors(handler: Handler, path: string): FieldError[] {
+function handlerErrors(handler: Handler, path: string, graceSeconds = Infinity): FieldError[] {
   const errors: FieldError[] = [];
   const given = handlerNames.filter((name) => handler[name] !== undefined);
   if (given.length === 0) return [fieldRequired(path, 'must specify a handler type')];
@@ -83,7 +91,9 @@ function handlerErrors(handler: Handler, path: string): FieldError[] {
   }
   if (tcpSocket) errors.push(...portReferenceErrors(tcpSocket.port, `${path}.tcpSocket.port`));
   if (grpc) errors.push(...portReferenceErrors(grpc.port, `${path}.grpc.port`));
-  if (sleep && sleep.seconds <= 0) errors.push(fieldInvalid(`${path}.sleep`, sleep.seconds, 'must be greater than 0'));
+  if (sleep && (sleep.seconds <= 0 || sleep.seconds > graceSeconds)) {
+    errors.push(fieldInvalid(`${path}.sleep`, sleep.seconds, `must be greater than 0 and less than terminationGracePeriodSeconds (${graceSeconds}). Enable AllowPodLifecycleSleepActionZeroValue feature gate for zero sleep.`));
+  }
   return errors;
 }
 
@@ -133,25 +143,12 @@ export function validateResources({ limits = {}, requests = {} }: ResourceRequir
   return errors;
 }
 
-/** Rules for user and group IDs. */
-export function idErrors(id: number | undefined, path: string): FieldError[] {
-  return id === undefined || (id >= 0 && id <= 2 ** 31 - 1) ? [] : [fieldInvalid(path, id, inclusiveRange(0, 2 ** 31 - 1))];
-}
-
-function securityErrors(context: ContainerSecurityContext | undefined, path: string): FieldError[] {
-  if (!context) return [];
-  const errors = [...idErrors(context.runAsUser, `${path}.runAsUser`), ...idErrors(context.runAsGroup, `${path}.runAsGroup`)];
-  if (context.allowPrivilegeEscalation === false) {
-    if (context.privileged) errors.push(fieldInvalid(path, context, 'cannot set `allowPrivilegeEscalation` to false and `privileged` to true'));
-    if (context.capabilities?.add?.includes('CAP_SYS_ADMIN')) errors.push(fieldInvalid(path, context, 'cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN'));
-  }
-  return errors;
-}
-
 /** What a container's rules need to know of its pod. */
 interface PodContext {
   readonly volumes: ReadonlySet<string>;
   readonly hostNetwork: boolean;
+  /** terminationGracePeriodSeconds. */
+  readonly graceSeconds: number;
   /** Names of containers seen so far; grows. */
   readonly names: Set<string>;
 }
@@ -168,16 +165,16 @@ function commonErrors(container: Container, path: string, pod: PodContext): Fiel
   else if (image.trim() !== image) errors.push(fieldInvalid(`${path}.image`, image, 'must not have leading or trailing whitespace'));
   for (const point of ['postStart', 'preStop'] as const) {
     const handler = container.lifecycle?.[point];
-    if (handler) errors.push(...handlerErrors(handler, `${path}.lifecycle.${point}`));
+    if (handler) errors.push(...handlerErrors(handler, `${path}.lifecycle.${point}`, pod.graceSeconds));
   }
   return [
     ...errors, ...probeErrors(container, path),
     ...validatePorts(container.ports ?? [], `${path}.ports`, pod.hostNetwork),
     ...validateEnv(container.env ?? [], `${path}.env`),
     ...validateEnvFrom(container.envFrom ?? [], `${path}.envFrom`),
-    ...validateMounts(container.volumeMounts ?? [], `${path}.volumeMounts`, pod.volumes),
+    ...validateMounts(container.volumeMounts ?? [], `${path}.volumeMounts`, pod.volumes, container.securityContext?.privileged === true),
     ...validateResources(container.resources, `${path}.resources`),
-    ...securityErrors(container.securityContext, `${path}.securityContext`),
+    ...containerSecurityErrors(container.securityContext, `${path}.securityContext`),
   ];
 }
 
@@ -225,11 +222,12 @@ export interface PodContainers {
   readonly ephemeralContainers?: readonly EphemeralContainer[];
   readonly volumes?: readonly Volume[];
   readonly hostNetwork?: boolean;
+  readonly terminationGracePeriodSeconds?: number;
 }
 
 /** Rules for all containers of a pod; `path` of the pod's spec. */
-export function validateContainers({ containers, initContainers = [], ephemeralContainers = [], volumes = [], hostNetwork = false }: PodContainers, path: string): FieldError[] {
-  const pod: PodContext = { volumes: new Set(volumes.map((volume) => volume.name)), hostNetwork, names: new Set() };
+export function validateContainers({ containers, initContainers = [], ephemeralContainers = [], volumes = [], hostNetwork = false, terminationGracePeriodSeconds: graceSeconds = 30 }: PodContainers, path: string): FieldError[] {
+  const pod: PodContext = { volumes: new Set(volumes.map((volume) => volume.name)), hostNetwork, graceSeconds, names: new Set() };
   if (containers.length === 0) return [fieldRequired(`${path}.containers`)];
   return [
     ...containers.flatMap((container, index) => [

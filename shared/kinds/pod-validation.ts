@@ -1,30 +1,17 @@
 import { isIP } from 'node:net';
 import { dnsLabelErrors, dnsSubdomainErrors, inclusiveRange, qualifiedNameErrors, validateAnnotations, validateLabels } from '../names.ts';
-import { fieldDuplicate, fieldForbidden, fieldInvalid, fieldRequired, type FieldError } from '../status.ts';
+import { fieldDuplicate, fieldForbidden, fieldInvalid, fieldNotSupported, fieldRequired, type FieldError } from '../status.ts';
 import { validateAffinity, validateSpread, validateTolerations } from './affinity-validation.ts';
-import { idErrors, validateContainers } from './container-validation.ts';
+import { validateContainers } from './container-validation.ts';
 import type { PodSpec, PodTemplateSpec } from './pod-spec.ts';
 import type { PodParts } from './pod-status.ts';
-import type { PodSecurityContext } from './security-context.ts';
+import { podSecurityErrors } from './security-validation.ts';
 import { validateVolumes } from './volume-validation.ts';
 
 const maxInt32 = 2 ** 31 - 1;
 
 function nameErrors(name: string | undefined, path: string, rule: (name: string) => string[]): FieldError[] {
   return name ? rule(name).map((problem) => fieldInvalid(path, name, problem)) : [];
-}
-
-function securityErrors(context: PodSecurityContext, path: string): FieldError[] {
-  const names = new Set<string>();
-  return [
-    ...idErrors(context.runAsUser, `${path}.runAsUser`), ...idErrors(context.runAsGroup, `${path}.runAsGroup`), ...idErrors(context.fsGroup, `${path}.fsGroup`),
-    ...(context.supplementalGroups ?? []).flatMap((group, index) => idErrors(group, `${path}.supplementalGroups[${index}]`)),
-    ...(context.sysctls ?? []).flatMap(({ name }, index) => {
-      const repeated = names.has(name);
-      names.add(name);
-      return repeated ? [fieldDuplicate(`${path}.sysctls[${index}].name`, name)] : [];
-    }),
-  ];
 }
 
 function hostAliasErrors(spec: PodSpec, path: string): FieldError[] {
@@ -55,6 +42,22 @@ function gateErrors({ readinessGates = [], schedulingGates = [] }: PodSpec, path
   ];
 }
 
+/** A pod that says that it is for Linux (or Windows) may not ask for what only the other has. */
+function osErrors(spec: PodSpec, path: string): FieldError[] {
+  if (!spec.os) return [];
+  const { name } = spec.os;
+  if (!name) return [fieldRequired(`${path}.os.name`)];
+  if (name !== 'linux' && name !== 'windows') return [fieldNotSupported(`${path}.os.name`, name, ['linux', 'windows'])];
+  if (name === 'windows') return [];
+  const unwanted = 'windows options cannot be set for a linux pod';
+  const within = (list: readonly { readonly securityContext?: { readonly windowsOptions?: unknown } }[] | undefined, at: string): FieldError[] =>
+    (list ?? []).flatMap(({ securityContext }, index) => (securityContext?.windowsOptions ? [fieldForbidden(`${path}.${at}[${index}].securityContext.windowsOptions`, unwanted)] : []));
+  return [
+    ...(spec.securityContext.windowsOptions ? [fieldForbidden(`${path}.securityContext.windowsOptions`, unwanted)] : []),
+    ...within(spec.containers, 'containers'), ...within(spec.initContainers, 'initContainers'), ...within(spec.ephemeralContainers, 'ephemeralContainers'),
+  ];
+}
+
 /** Rules for a pod's spec, in pods and templates; `path` of the spec. */
 export function validatePodSpec(spec: PodSpec, path: string): FieldError[] {
   const deadline = spec.activeDeadlineSeconds;
@@ -62,7 +65,9 @@ export function validatePodSpec(spec: PodSpec, path: string): FieldError[] {
     ...validateVolumes(spec.volumes ?? [], `${path}.volumes`),
     ...validateContainers(spec, path),
     ...validateLabels(spec.nodeSelector, `${path}.nodeSelector`),
-    ...securityErrors(spec.securityContext, `${path}.securityContext`),
+    ...podSecurityErrors(spec.securityContext, `${path}.securityContext`),
+    ...(spec.shareProcessNamespace && spec.hostPID ? [fieldInvalid(`${path}.securityContext.shareProcessNamespace`, true, 'ShareProcessNamespace and HostPID cannot both be enabled')] : []),
+    ...osErrors(spec, path),
     ...validateAffinity(spec.affinity, `${path}.affinity`),
     ...dnsErrors(spec, `${path}.dnsConfig`),
     ...gateErrors(spec, path),

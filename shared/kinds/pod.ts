@@ -1,6 +1,6 @@
 import { defineKind, topLevel, type ObjectOf } from '../kind.ts';
 import { dflt } from '../schema.ts';
-import { fieldForbidden, invalid } from '../status.ts';
+import { fieldForbidden, type FieldError } from '../status.ts';
 import { podColumns } from './pod-columns.ts';
 import { normalizePod, qosClass } from './pod-defaults.ts';
 import { PodSpec } from './pod-spec.ts';
@@ -17,11 +17,9 @@ export type Pod = ObjectOf<typeof PodSchema>;
 /** Has ended for good. */
 export const isTerminal = (pod: Pod): boolean => pod.status.phase === 'Succeeded' || pod.status.phase === 'Failed';
 
-function prepareCreate(pod: Pod): void {
-  const { metadata, spec } = pod;
-  if (spec.ephemeralContainers?.length) throw invalid({ group: '', plural: 'pods', kind: 'Pod' }, metadata.name ?? '', [fieldForbidden('spec.ephemeralContainers', 'cannot be set on create')]);
-  pod.status = { phase: 'Pending', qosClass: qosClass(spec) };
-}
+/** Ephemeral containers are for pods that run. */
+const validateCreate = ({ spec }: Pod): FieldError[] =>
+  (spec.ephemeralContainers?.length ? [fieldForbidden('spec.ephemeralContainers', 'cannot be set on create')] : []);
 
 /** Nothing runs that could use the time if the pod has no node or has ended. */
 function gracePeriodSeconds(pod: Pod, requested: number | undefined): number {
@@ -53,7 +51,8 @@ export const pods = defineKind<Pod>({
     'status.nominatedNodeName': (o) => o.status.nominatedNodeName ?? '',
   },
   normalize: normalizePod,
-  prepareCreate,
+  prepareCreate: (o) => { o.status = { phase: 'Pending', qosClass: qosClass(o.spec) }; },
+  validateCreate,
   validate: validatePod,
   validateUpdate: validatePodUpdate,
   gracePeriodSeconds,

@@ -4,7 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { buildBusybox, createLab, until, type Lab } from './lab.ts';
 
-/** Pods that call the API: with their mounted token, by the service's address, through their node's agent; two hosts. */
+/** Pods that call the API: with their mounted token, by the service's address and its name, through their node's agent; two hosts. */
 const test = suite('service accounts');
 const image = 'wherry-test/busybox:1';
 const root = process.cwd();
@@ -37,7 +37,10 @@ const inCluster = `
   const { items } = await core.listNamespacedPod({ namespace: 'default' });
   const refused = await core.listNamespacedSecret({ namespace: 'default' }).then(() => 'allowed', (error) => JSON.parse(error.body).message);
   const { status } = await config.makeApiClient(AuthenticationV1Api).createSelfSubjectReview({ body: {} });
-  console.log(JSON.stringify({ server: config.getCurrentCluster().server, pods: items.map(({ metadata }) => metadata.name), refused, user: status.userInfo }));
+  const byName = new KubeConfig();
+  byName.loadFromOptions({ ...config, clusters: [{ ...config.getCurrentCluster(), server: 'https://kubernetes.default.svc' }], users: config.users, contexts: config.contexts, currentContext: config.currentContext });
+  const named = await byName.makeApiClient(CoreV1Api).listNamespacedPod({ namespace: 'default' }).then((list) => list.items.length, (error) => String(error.cause ?? error));
+  console.log(JSON.stringify({ named, server: config.getCurrentCluster().server, pods: items.map(({ metadata }) => metadata.name), refused, user: status.userInfo }));
 `;
 
 /** The code that the API answers to a bearer, asked from the data centre. */
@@ -68,9 +71,10 @@ test('a client in a pod reaches the API from every node with what is mounted', a
     const phase = await until(`pod ${name} has ended`, 120_000, async () => /Succeeded|Failed/.exec(await lab.kubectl('get', 'pod', name, '-o', 'jsonpath={.status.phase}'))?.[0], 500);
     const log = await lab.kubectl('logs', name);
     assert.is(phase, 'Succeeded', log);
-    const found = JSON.parse(log.trim().split('\n').at(-1)!) as { server: string; pods: string[]; refused: string; user: { username: string; extra: Record<string, string[]> } };
+    const found = JSON.parse(log.trim().split('\n').at(-1)!) as { named: number; server: string; pods: string[]; refused: string; user: { username: string; extra: Record<string, string[]> } };
     assert.is(found.server, 'https://10.96.0.1:443');
     assert.ok(found.pods.includes(name));
+    assert.is(found.named, found.pods.length, 'by the name that cluster DNS has for it');
     assert.is(found.refused, 'secrets is forbidden: User "system:serviceaccount:default:reader" cannot list resource "secrets" in API group "" in the namespace "default"');
     assert.is(found.user.username, 'system:serviceaccount:default:reader');
     assert.equal([found.user.extra['authentication.kubernetes.io/pod-name'], found.user.extra['authentication.kubernetes.io/node-name']], [[name], [`node${host}`]]);

@@ -43,14 +43,26 @@ async function serviceAnswers(): Promise<void> {
 }
 
 const killRounds = 180;
+/** How long an agent takes here from its start to the end of its beginning: what is to happen at random has to happen around that. */
+async function startMs(): Promise<number> {
+  const starts = async (): Promise<number> => (await agentLog(lab, 1)).split(' agent: started ').length;
+  const before = await starts();
+  await lab.killAgent(1);
+  const began = performance.now();
+  await lab.startAgent(1);
+  await until('the agent has started', 60_000, async () => (await starts()) > before, 20);
+  return performance.now() - began;
+}
+
 test(`the agent, ${killRounds} times: nothing healthy restarts, nothing runs twice, and all becomes as the master wants it`, async () => {
   const before = await anchored();
   assert.is(before.length, 10);
   const witness = new Witness(lab, 1);
   const churn = new Churn(api, 'node1', seed);
-  churn.start(150);
+  churn.start(250);
+  const lifeMs = 2 * await startMs() + 1500;
   for (let round = 0; round < killRounds; round++) {
-    await pause(random.next() ** 2 * 2000);
+    await pause(random.next() ** 2 * lifeMs);
     await lab.killAgent(1);
     if (random.chance(0.2)) await pause(random.next() * 1000);
     await lab.startAgent(1);
@@ -62,7 +74,7 @@ test(`the agent, ${killRounds} times: nothing healthy restarts, nothing runs twi
   assert.equal(await anchored(), before);
   assert.equal(witness.startedTwice(), []);
   assert.equal([...witness.ended()].filter((pod) => !churn.deleted.has(pod)), [], 'only what was deleted ended');
-  assert.ok(witness.events.length > killRounds, 'things did happen');
+  assert.ok(witness.events.length > killRounds / 4, 'things did happen');
   const log = await agentLog(lab, 1);
   assert.not.match(log, /journal is damaged|unexpected error|pod worker failed/);
   await serviceAnswers();

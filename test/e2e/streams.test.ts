@@ -299,4 +299,14 @@ test('a heartbeat and an assignment are not held up by a full stream', async () 
   await of(newest).ok('delete', 'pod', 'meanwhile', '--grace-period=1');
 });
 
+test('kubectl debug: a container comes into a running pod and sees the processes of another', async () => {
+  for (const name of clients.slice(1)) {
+    const container = `look-${clients.indexOf(name)}`;
+    await of(name).ok('debug', 'web', '-q', `--image=${image}`, '--image-pull-policy=Never', '-c', container, '--target=main', '--', 'sh', '-c', 'ps -o args; sleep 1000');
+    await until('its output is there', 30_000, async () => (await of(name).ok('logs', 'web', '-c', container)).includes('httpd -p 8080'));
+    assert.match(await of(name).ok('exec', 'web', '-c', container, '--', 'cat', '/proc/1/cmdline'), /httpd/);
+  }
+  assert.equal((await of(newest).ok('get', 'pod', 'web', '-o', 'jsonpath={.status.ephemeralContainerStatuses[*].name} {.status.containerStatuses[0].restartCount}')).trim(), 'look-1 look-2 0');
+});
+
 test.run();

@@ -1,8 +1,8 @@
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { buildBusybox, createLab, until, type Lab } from './lab.ts';
+import { buildBusybox, createLab, run, until, type Lab } from './lab.ts';
 
 const image = 'wherry-test/busybox:1';
 const test = suite('volumes');
@@ -14,7 +14,7 @@ test.before(async () => {
 });
 test.after(async () => {
   // Of a case that failed.
-  if (lab) for (const path of (await mountsBelow(lab.directory)).reverse()) await lab.on(1, 'umount', '-l', path);
+  if (lab) for (const path of (await mountsBelow(lab.directory)).reverse()) await run('umount', ['-l', path]);
   await lab?.down();
 });
 
@@ -92,6 +92,7 @@ test('emptyDir: shared on disk, in memory with a limit, and too full', async () 
   await until('the full one is evicted', 60_000, async () => (await get('.status.phase} {.status.reason', 'pod', 'full')) === 'Failed Evicted');
   assert.is(await get('.status.message', 'pod', 'full'), 'Usage of EmptyDir volume "v" exceeds the limit "1Mi". ');
   await event('full', 'Evicted', /^Usage of EmptyDir volume "v" exceeds the limit "1Mi"\. $/m);
+  await until('the evicted one has given its room back', 30_000, async () => !(await readdir(folderOf(await uidOf('full')))).includes('volumes'));
   const folder = folderOf(await uidOf('scratch'));
   assert.is((await mountsBelow(folder)).length, 2);
   await remove('scratch', 'full');
@@ -234,7 +235,7 @@ test('host reboot while the master is away: tmpfs and claims are there again', a
   await lab.host('kill', 1);
   await lab.killAgent(1);
   // What a reboot does to mounts.
-  for (const path of (await mountsBelow(folderOf(uid))).reverse()) await lab.on(1, 'umount', '-l', path);
+  for (const path of (await mountsBelow(folderOf(uid))).reverse()) await run('umount', ['-l', path]);
   await lab.host('start', 1);
   await lab.startAgent(1);
   const id = await until('its container runs again', 60_000, async () => (await lab.docker(1, 'ps', '-q', '--filter', 'name=k8s_main_boots')).trim() || undefined);
@@ -251,8 +252,8 @@ test('what a pod leaves behind is removed when its agent was away, and nothing b
   await running('left');
   await writeFile(join(kept, 'file'), 'kept');
   const folder = folderOf(await uidOf('left'));
-  await lab.on(1, 'mkdir', join(folder, 'extra'));
-  await lab.on(1, 'mount', '--bind', kept, join(folder, 'extra'));
+  await mkdir(join(folder, 'extra'));
+  await run('mount', ['--bind', kept, join(folder, 'extra')]);
   await lab.killAgent(1);
   await lab.kubectl('delete', 'pod', 'left', '--force', '--grace-period=0');
   await lab.startAgent(1);

@@ -23,11 +23,11 @@ export class LinkedCluster {
   readonly #delayMs: () => number;
   #hub: { readonly hub: Hub; readonly stop: () => Promise<void> } | undefined;
 
-  constructor(options: { log?: Log; random?: () => number; delayMs?: () => number } = {}) {
+  constructor(options: { log?: Log; random?: () => number; delayMs?: () => number; cacheBytes?: number } = {}) {
     this.#log = options.log ?? silentLog;
     this.#random = options.random ?? Math.random;
     this.#delayMs = options.delayMs ?? (() => 1);
-    this.registry = new Registry({ store: openMemoryStore(), clock: this.clock, random: this.#random, kinds, allocators: [] });
+    this.registry = new Registry({ store: openMemoryStore(), clock: this.clock, random: this.#random, kinds, allocators: [], ...(options.cacheBytes === undefined ? {} : { cacheBytes: options.cacheBytes }) });
   }
 
   get hub(): Hub {

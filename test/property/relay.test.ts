@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Session } from '../../agent/session.ts';
-import { StreamReset, type ByteStream } from '../../shared/byte-stream.ts';
+import type { ByteStream, StreamReset } from '../../shared/byte-stream.ts';
 import { relayWindow } from '../../shared/channel.ts';
 import { endpointSlices } from '../../shared/kinds/endpointslice.ts';
 import { namespaces } from '../../shared/kinds/namespace.ts';

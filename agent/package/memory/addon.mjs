@@ -26,7 +26,7 @@ export function compileAddon(arch, headers) {
       execFileSync(command, ['-shared', '-fPIC', '-Os', '-s', '-Wall', '-Wextra', '-Wl,-z,noseparate-code', '-Wl,--build-id=none', `-I${headers}`, '-o', output, source], { stdio: ['ignore', 'ignore', 'pipe'] });
       return readFileSync(output);
     } catch (error) {
-      if (error.code !== 'ENOENT') throw new Error(`${command} cannot compile ${source}: ${String(error.stderr ?? error.message).trim()}`);
+      if (error.code !== 'ENOENT') throw new Error(`${command} cannot compile ${source}: ${String(error.stderr ?? error.message).trim()}`, { cause: error });
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

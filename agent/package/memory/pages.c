@@ -54,6 +54,8 @@ static int each_object(struct dl_phdr_info *object, size_t size, void *data) {
     if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W) || segment->p_filesz == 0 || segment->p_memsz != segment->p_filesz) continue;
     uintptr_t start = (object->dlpi_addr + segment->p_vaddr) & ~(pass->page - 1);
     uintptr_t end = (object->dlpi_addr + segment->p_vaddr + segment->p_filesz + pass->page - 1) & ~(pass->page - 1);
+    /* Around a page that is missing the kernel would read and keep many that nobody needs. */
+    madvise((void *)start, end - start, MADV_RANDOM);
     if (clean(pass, start, end) && madvise((void *)start, end - start, MADV_DONTNEED) == 0) pass->dropped += (double)(end - start);
     else pass->kept += (double)(end - start);
   }

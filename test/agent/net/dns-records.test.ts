@@ -35,7 +35,7 @@ const items: Item[] = [
 
 /** Without any resolver to pass questions on to. */
 const dns = new ClusterDns({ clock: systemClock, log: silentLog, random: () => 0, upstreams: async () => [] });
-dns.serve({ domain: 'Cluster.Local.', address: '10.96.0.10', serviceCIDR: '10.96.0.0/16' });
+dns.serve({ domain: 'Cluster.Local.', address: '10.96.0.10', ranges: ['10.96.0.0/16', '10.244.0.0/16'] });
 dns.update(() => items);
 
 async function ask(name: string, type: keyof typeof recordType, over: Partial<DnsMessage> = {}): Promise<DnsMessage> {
@@ -106,7 +106,8 @@ const cases: readonly (readonly [name: string, type: keyof typeof recordType, wa
   ['8.1.244.10.in-addr.arpa', 'PTR', 'NOERROR aa named.web.shop.svc.cluster.local'],
   ['2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.9.0.0.0.0.d.f.ip6.arpa', 'PTR', 'NOERROR aa dual.shop.svc.cluster.local'],
   ['9.9.96.10.in-addr.arpa', 'PTR', 'NXDOMAIN aa | SOA 96.10.in-addr.arpa'],
-  ['7.1.244.10.in-addr.arpa', 'PTR', 'SERVFAIL'],
+  ['7.1.244.10.in-addr.arpa', 'PTR', 'NXDOMAIN aa | SOA 244.10.in-addr.arpa'],
+  ['1.2.0.192.in-addr.arpa', 'PTR', 'SERVFAIL'],
   // Pods.
   ['10-244-1-7.shop.pod.cluster.local', 'A', 'NOERROR aa 10.244.1.7'],
   ['10-244-1-7.shop.pod.cluster.local', 'AAAA', `NOERROR aa ${none}`],

@@ -131,6 +131,14 @@ function tests(name: string, make: () => TcpEngine): void {
     client.resetAndDestroy();
     await until(() => resets.length === 2);
     assert.equal(resets, ['client ECONNRESET', 'server ECONNRESET']);
+    // Gone before the master's answer has come, or just after: the pod hears of it all the same.
+    for (let count = 0; count < 20; count++) {
+      const hasty = connect(port, '127.0.0.1').on('error', () => {}).on('data', () => {});
+      const before = accepted.length;
+      await until(() => accepted.length > before);
+      hasty.resetAndDestroy();
+    }
+    await until(() => accepted.every((socket) => socket.destroyed));
     await until(() => stats().established === 0);
     await stop();
   });
@@ -156,7 +164,7 @@ function tests(name: string, make: () => TcpEngine): void {
   });
 
   test('a pod that refuses is left for the next; one that is out of direct reach is asked for through the master', async () => {
-    const server = createServer((socket) => { socket.end('here'); });
+    const server = createServer((socket) => { socket.on('error', () => {}).end('here'); });
     const refusing: Backend = { ...far, address: '127.0.9.2' };
     // Nothing listens at either address on this host.
     const { port, way, stats, stop } = await scene(make(), server, [refusing, far], false);

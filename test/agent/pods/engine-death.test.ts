@@ -69,6 +69,48 @@ test('so is what it was starting when it was last seen, though nothing is left o
   assert.not(node.runtime.held.has(first()!));
 }));
 
+test('a sandbox that runs and lets nothing in is replaced', () => withNode(async (node) => {
+  let broken: string | undefined;
+  node.runtime.before = (call, id) => {
+    if (call !== 'start' || nameOf(node, id) !== 'a') return;
+    const [sandbox] = node.sandboxes('p');
+    broken ??= sandbox?.id;
+    if (sandbox?.id !== broken) return;
+    markFailed(node, id);
+    throw new RuntimeError('failed', 'can\'t join IPC of container: non-shareable IPC');
+  };
+  await node.assign(pod('p', { restartPolicy: 'Never' }));
+  await node.pass(10_000);
+  assert.is(node.status('p').phase, 'Running');
+  assert.is(node.sandboxes('p').length, 1);
+  assert.not(node.runtime.held.has(broken!));
+}));
+
+test('what the engine fails to remove is replaced under another name, and keeps no pod from going', () => withNode(async (node) => {
+  for (const container of ['POD', 'a']) {
+    const stuck = new Set<string>();
+    node.runtime.before = (call, id) => {
+      if (call === 'start' && nameOf(node, id) === container && stuck.size === 0) {
+        node.runtime.strays.add(id);
+        stuck.add(id);
+      }
+      if (!stuck.has(id) || (call !== 'start' && call !== 'remove')) return;
+      if (call === 'remove') Object.assign(node.runtime.held.get(id)!.details, { state: 'dead' });
+      throw new RuntimeError('failed', call === 'start' ? 'task already exists' : 'failed to remove root filesystem: device or resource busy');
+    };
+    await node.assign(pod(`p-${container}`.toLowerCase(), { restartPolicy: 'Never' }));
+    await node.pass(10_000);
+    const name = `p-${container}`.toLowerCase();
+    assert.is(node.running(name).length, 1, container);
+    assert.is(node.status(name).phase, 'Running');
+    assert.ok(node.runtime.held.has([...stuck][0]!));
+    await node.state.drop(`pod/default/${name}`);
+    await node.pass(60_000);
+    assert.equal([...node.manager.pods()].map((one) => one.pod.metadata.name), []);
+    for (const id of stuck) node.runtime.held.delete(id);
+  }
+}));
+
 test('a failure of the engine\'s own counts when it is not the only one', () => withNode(async (node) => {
   let failing = 1;
   let starts = 0;
@@ -86,7 +128,7 @@ test('a failure of the engine\'s own counts when it is not the only one', () => 
   await node.assign(pod('ever', { restartPolicy: 'Never' }));
   await node.pass(5000);
   assert.is(node.status('ever').phase, 'Failed');
-  assert.is(starts, 2);
+  assert.is(starts, 3, 'another container, another sandbox, then its word stands');
 }));
 
 test('what cannot be started for a reason of its own fails by its policy', () => withNode(async (node) => {

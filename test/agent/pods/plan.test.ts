@@ -15,6 +15,10 @@ const steps = (more: Partial<PlanInput>): string[] => plan(input(more)).steps.ma
 const withInit = podOf('p', { containers: [{ name: 'a', image: 'a:1' }], initContainers: [{ name: 'i', image: 'a:1' }, { name: 's', image: 'a:1', restartPolicy: 'Always' }, { name: 'j', image: 'a:1' }] });
 const images = new Set(['a', 'b', 'i', 's', 'j']);
 
+const debugged = podOf('p', { containers: [{ name: 'a', image: 'a:1' }], initContainers: [{ name: 'i', image: 'a:1' }], ephemeralContainers: [{ name: 'd', image: 'a:1' }] });
+const hooked = podOf('p', { containers: [{ name: 'a', image: 'a:1', lifecycle: { postStart: { exec: { command: ['x'] } } } }, { name: 'b', image: 'a:1' }] });
+const twoSidecars = podOf('p', { containers: [{ name: 'a', image: 'a:1' }], initContainers: ['s', 't'].map((name) => ({ name, image: 'a:1', restartPolicy: 'Always' })) });
+
 const table: [string, Partial<PlanInput>, string[]][] = [
   ['nothing there: all that can be done at once', { volumes: 'absent', images: new Set() }, ['prepareVolumes', 'createSandbox', 'ensureImage a', 'ensureImage b']],
   ['a sandbox made: it starts while containers are made', { views: [created('POD', { id: 'box' })] }, ['startSandbox box', 'createContainer a', 'createContainer b']],
@@ -46,15 +50,32 @@ const table: [string, Partial<PlanInput>, string[]][] = [
   ['deleted: then the sidecars', { pod: withInit, images, views: [sandbox(), view('s'), exited('a', 0)], ending: { kind: 'deleted', graceSeconds: 3 } }, ['stop s']],
   ['deleted: then remove', { views: [sandbox(), exited('a', 0), created('b')], ending: { kind: 'deleted', graceSeconds: 3 } }, ['remove box', 'remove a-0', 'remove b-0']],
   ['deleted: then volumes', { ending: { kind: 'deleted', graceSeconds: 3 } }, ['releaseVolumes']],
-  ['terminal: logs stay, the sandbox goes', { views: [sandbox(), exited('a', 0), exited('b', 0)], ending: { kind: 'terminal', graceSeconds: 3 } }, ['remove box']],
+  ['an ephemeral container waits for nothing', { pod: debugged, images: new Set(['d']), views: [sandbox(), view('i')] }, ['createContainer d']],
+  ['it is started once', { pod: debugged, images: new Set(['d']), views: [sandbox(), view('i'), exited('d', 1)] }, []],
+  ['and not again when it was cleaned away', { pod: debugged, images: new Set(['d']), views: [sandbox(), view('i')], restartCounts: new Map([['d', 0]]) }, []],
+  ['a postStart hook ahead: the others wait', { pod: hooked, views: [sandbox()] }, ['createContainer a']],
+  ['while it is under way', { pod: hooked, views: [sandbox(), view('a')], hooks: new Set(['a-0']) }, []],
+  ['until it is done', { pod: hooked, views: [sandbox(), view('a')] }, ['createContainer b']],
+  ['what cannot start holds up nobody', { pod: hooked, views: [sandbox()], heldUntil: new Map([['a', at + 9999]]) }, ['createContainer b']],
+  ['a hook under way again: what runs is looked after', { pod: hooked, views: [sandbox(), view('a', { attempt: 1 }), view('b', { hash: 'other' })], hooks: new Set(['a-1']) }, ['stop b']],
+  ['deleted: sidecars one after the other, the last first', { pod: twoSidecars, views: [sandbox(), view('s'), view('t'), exited('a', 0)], ending: { kind: 'deleted', graceSeconds: 3 } }, ['stop t']],
+  ['terminal: logs stay, the sandbox goes', { views: [sandbox(), exited('a', 0), exited('b', 0)], ending: { kind: 'terminal', graceSeconds: 3 } }, ['remove box', 'emptyVolumes']],
 ];
 
 for (const [name, given, expected] of table) test(name, () => assert.equal(steps(given), expected));
 
+test('sidecars have what the others left of the grace', () => {
+  const grace = (sinceMs: number): unknown => {
+    const [step] = plan(input({ pod: twoSidecars, views: [sandbox(), view('s')], ending: { kind: 'deleted', graceSeconds: 30, sinceMs } })).steps;
+    return step?.type === 'stop' && step.graceSeconds;
+  };
+  assert.equal([grace(at + 2000), grace(at - 8000), grace(at - 99_000)], [30, 20, 2]);
+});
+
 test('a pod of policy Never that is done loses its sandbox only', () => {
   const never = podOf('p', { restartPolicy: 'Never', containers: [{ name: 'a', image: 'a:1' }] });
-  assert.equal(steps({ pod: never, views: [sandbox(), exited('a', 1)] }), ['remove box']);
-  assert.equal(steps({ pod: never, views: [exited('a', 1)] }), []);
+  assert.equal(steps({ pod: never, views: [sandbox(), exited('a', 1)] }), ['remove box', 'emptyVolumes']);
+  assert.equal(steps({ pod: never, views: [exited('a', 1)], volumes: 'emptied' }), []);
 });
 
 test('OnFailure: a failure is run again, a success is not', () => {

@@ -84,4 +84,37 @@ test('a pod that is over keeps its address', () => {
   assert.is(podStatus(input({ pod: of('Never'), views: [exited('a', 0)], previous })).podIP, '10.0.0.2');
 });
 
+test('ephemeral containers have a list of their own, and no part in readiness or phase', () => {
+  const pod = of('Always', { ephemeralContainers: [{ name: 'd', image: 'a:1' }] });
+  const running = podStatus(input({ pod, views: [sandbox(), view('a'), view('d')] }));
+  assert.equal([running.phase, running.containerStatuses!.length, running.initContainerStatuses], ['Running', 1, undefined]);
+  const { name, ready, started, state } = running.ephemeralContainerStatuses![0]!;
+  assert.equal([name, ready, started, state], ['d', false, undefined, { running: { startedAt: toTime(at) } }]);
+  const ended = podStatus(input({ pod, views: [sandbox(), view('a'), exited('d', 2)] }));
+  assert.equal([ended.phase, ended.ephemeralContainerStatuses![0]!.state!.terminated!.exitCode], ['Running', 2]);
+  assert.is(ended.conditions!.find((c) => c.type === 'Ready')!.status, 'True');
+});
+
+test('a container whose postStart hook is under way does not count as running', () => {
+  const held = podStatus(input({ views: [sandbox(), view('a')], hooks: new Set(['a-0']) }));
+  assert.equal([held.phase, held.containerStatuses![0]!.state, held.containerStatuses![0]!.started], ['Pending', { waiting: { reason: 'ContainerCreating' } }, false]);
+  const failed = podStatus(input({ views: [sandbox(), exited('a', 143)], waiting: new Map([['a', { reason: 'PostStartHookError', message: 'why' }]]) }));
+  assert.equal(failed.containerStatuses![0]!.state, { waiting: { reason: 'PostStartHookError', message: 'why' } });
+});
+
+test('a rejected pod has no containers to tell of, in the words of this agent and of the next', () => {
+  const failure = { reason: 'NodePorts', message: 'Pod was rejected: Predicate NodePorts failed', rejected: true };
+  const status = podStatus(input({ failure, ending: true }));
+  assert.equal(status, { phase: 'Failed', reason: 'NodePorts', message: failure.message, startTime: toTime(at + 2000), qosClass: 'BestEffort' });
+  assert.equal(podStatus(input({ previous: status, now: at + 9000, ending: true })), status);
+});
+
+test('images by what they can be pulled by; resources and mounts as they are in force', () => {
+  const container = { name: 'a', image: 'a:1', resources: { limits: { cpu: '1' }, requests: { cpu: '500m' } }, volumeMounts: [{ name: 'v', mountPath: '/v', readOnly: true }] };
+  const status = podStatus(input({ pod: of('Always', { containers: [container] }), views: [sandbox(), view('a', { imageDigest: 'a@sha256:0' })] })).containerStatuses![0]!;
+  assert.equal([status.imageID, status.allocatedResources, status.resources], ['docker-pullable://a@sha256:0', { cpu: '500m' }, container.resources]);
+  assert.equal(status.volumeMounts, [{ name: 'v', mountPath: '/v', readOnly: true, recursiveReadOnly: 'Disabled' }]);
+  assert.is(a({ views: [sandbox(), view('a')] }).imageID, 'docker://sha256:1');
+});
+
 test.run();

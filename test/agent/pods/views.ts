@@ -6,7 +6,7 @@ import type { ContainerView } from '../../../agent/pods/view.ts';
 export const at = Date.parse('2026-01-02T03:04:05Z');
 
 const blank: ContainerView = {
-  id: '', name: '', state: 'running', cannotRun: false, attempt: 0, hash: '', backoffMs: 0, sandboxId: 'box', sandboxStartMs: 0, image: 'a:1', imageId: 'sha256:1', imageDigest: '',
+  id: '', name: '', state: 'running', cannotRun: false, dead: false, attempt: 0, hash: '', backoffMs: 0, sandboxId: 'box', sandboxStartMs: 0, image: 'a:1', imageId: 'sha256:1', imageDigest: '',
   createdMs: at, startedMs: at, finishedMs: 0, endedMs: 0, exitCode: 0, oomKilled: false, ips: [], messageFile: undefined, message: '',
 };
 

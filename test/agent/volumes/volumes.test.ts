@@ -5,6 +5,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { exceeded } from '../../../agent/pods/volume-limits.ts';
 import { Volumes } from '../../../agent/volumes/index.ts';
+import { unmount } from '../../../agent/volumes/mount-table.ts';
+import { removeVolume } from '../../../agent/volumes/remove-volume.ts';
 import type { Claim } from '../../../agent/volumes/source.ts';
 import { VolumeError } from '../../../agent/volumes/volume-error.ts';
 import type { ConfigMap } from '../../../shared/kinds/configmap.ts';
@@ -163,6 +165,19 @@ test('use of an emptyDir is what du counts', async () => {
   assert.is(exceeded(given, new Map([['v', 1 << 20]])), undefined);
 });
 
+test('only directories of volumes that were made here are removed', async () => {
+  const name = 'pvc-00000000-0000-4000-8000-000000000000';
+  const folder = join(root, `${name}_default_data`);
+  await mkdir(join(folder, 'sub'), { recursive: true });
+  for (const [volume, at] of [['pv', folder], [name, '/etc'], [name, `${root}/../${name}_x`], [name, `${name}_relative`]] as const) {
+    await removeVolume(volume, at).then(() => assert.unreachable(at), (error: Error) => assert.match(error.message, /is no directory of the volume/));
+  }
+  assert.ok(await stat(folder));
+  await removeVolume(name, folder);
+  await removeVolume(name, folder);
+  assert.is(await stat(folder).catch(() => 'gone'), 'gone');
+});
+
 // What needs mount(8) can be tried by root alone.
 if (process.getuid?.() === 0) {
   test('a subPath is mounted by itself, and stays what it was when somebody puts a link in its place', async () => {
@@ -176,6 +191,11 @@ if (process.getuid?.() === 0) {
     await rename(path('sub'), path('moved'));
     await symlink('/etc', path('sub'));
     assert.equal(await readdir(mount!.Source), ['mine']);
+    await volumes().prepare(given);
+    assert.equal(await readdir(mount!.Source), ['mine'], 'what is mounted stays');
+    await unmount(mount!.Source);
+    await volumes().prepare(given);
+    assert.is(await stat(mount!.Source).catch(() => 'gone'), 'gone', 'after a reboot nobody takes the empty place for the volume');
     await refused(volumes().mounts(given, container, () => 'sub'), /not within volume path|is outside of allowed base/);
     await volumes().release('uid-p');
     assert.equal(await volumes().known(), []);

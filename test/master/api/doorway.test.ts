@@ -3,7 +3,7 @@ import { connect as connectPlain, type AddressInfo } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { systemClock } from '../../../shared/clock.ts';
+import { systemClock, type Clock } from '../../../shared/clock.ts';
 import { Doorway } from '../../../master/api/doorway.ts';
 import { issue } from '../../../master/certificates.ts';
 import { makePki, until } from '../../fakes/tls-master.ts';
@@ -13,9 +13,9 @@ const pki = await makePki();
 
 interface Guarded { readonly door: Doorway; readonly server: Server; readonly port: number; close(): Promise<void> }
 
-async function guarded(options: { welcome?: () => boolean; max?: number; perTurn?: number; maxWaitMs?: number; ticketKeys?: Buffer } = {}): Promise<Guarded> {
-  const { welcome = () => true, max = 100, ticketKeys, ...pace } = options;
-  const door = new Doorway({ clock: systemClock, guests: { protocol: 'wherry', welcome, max }, ...pace });
+async function guarded(options: { welcome?: () => boolean; max?: number; perTurn?: number; maxWaitMs?: number; ticketKeys?: Buffer; clock?: Clock } = {}): Promise<Guarded> {
+  const { welcome = () => true, max = 100, ticketKeys, clock = systemClock, ...pace } = options;
+  const door = new Doorway({ clock, guests: { protocol: 'wherry', welcome, max }, ...pace });
   const server = createServer({ key: pki.server.key, cert: pki.server.certificate, ca: pki.authority.certificate, requestCert: true, rejectUnauthorized: false, sessionIdContext: 'wherry', ...(ticketKeys ? { ticketKeys } : {}) }, (req, res) => res.end(`${(req.socket as TLSSocket).getPeerCertificate().subject?.CN ?? 'nobody'} ${req.url}`));
   door.guard(server);
   await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
@@ -79,6 +79,40 @@ test('who has waited too long, and who is one too many, is turned away', async (
   await until('nobody is left', () => door.stats.guests === 0 && door.stats.waiting === 0);
   assert.is(await dial(port, client).done, 'nobody /x');
   await close();
+});
+
+test('who hangs up while waiting is forgotten', async () => {
+  const { port, door, close } = await guarded({ welcome: () => false });
+  const [gone, stays] = [dial(port, agent), dial(port, agent)];
+  await until('both wait', () => door.stats.guests === 2);
+  gone.socket.destroy();
+  await until('one is forgotten', () => door.stats.guests === 1);
+  assert.not(stays.socket.destroyed);
+  stays.socket.destroy();
+  await close();
+});
+
+test('in order while waits are short, and the newest first when they are long: somebody is always served in time', async () => {
+  for (const [waitedMs, order] of [[0, [0, 1, 2]], [6000, [2, 1, 0]]] as const) {
+    let open = false;
+    let nowMs = 1000;
+    const clock = { ...systemClock, now: () => systemClock.now(), after: (ms: number, run: () => void) => systemClock.after(ms, run), monotonic: () => nowMs };
+    const { port, door, close } = await guarded({ clock, welcome: () => open, perTurn: 1, maxWaitMs: 10_000 });
+    assert.is(door.stats.crowdedMs, -Infinity);
+    const dialled: Dialled[] = [];
+    const served: number[] = [];
+    for (const index of [0, 1, 2]) {
+      dialled.push(dial(port, agent));
+      void dialled[index]!.done.then((body) => { if (body) served.push(index); });
+      await until('it waits', () => door.stats.waiting === index + 1);
+    }
+    nowMs += waitedMs;
+    if (waitedMs > 0) await until('the crowd is noticed', () => door.stats.crowdedMs === nowMs);
+    open = true;
+    await Promise.all(dialled.map(({ done }) => done));
+    assert.equal(served, order);
+    await close();
+  }
 });
 
 test('a connection that says nothing, or no TLS, hinders nobody', async () => {

@@ -13,7 +13,7 @@ import { persistentVolumeClaims, type PersistentVolumeClaim } from '../../../sha
 import { pods, type Pod } from '../../../shared/kinds/pod.ts';
 import { storageClasses } from '../../../shared/kinds/storageclass.ts';
 import { silentLog } from '../../../shared/log.ts';
-import { Cluster, podDocument } from './cluster.ts';
+import { Cluster, podDocument, realClock } from './cluster.ts';
 
 const test = suite('persistent volumes');
 
@@ -21,7 +21,7 @@ const test = suite('persistent volumes');
 async function withStorage(run: (cluster: Cluster, removed: string[]) => Promise<void>): Promise<void> {
   const removed: string[] = [];
   const cluster = new Cluster({
-    admissions: (registry) => [storageProtection, defaultStorageClass({ registry, clock: cluster.clock })],
+    admissions: (registry) => [storageProtection, defaultStorageClass({ registry, clock: realClock })],
     settings: { removeVolume: async (node, volume, path) => { removed.push(`${node} ${volume} ${path}`); } },
   });
   const { registry, recorder, clock } = cluster;
@@ -189,6 +189,32 @@ test('the claim of an ephemeral volume is made for its pod', () => withStorage(a
   await cluster.until(() => pod(cluster, 'p')?.spec.nodeName, 'placed');
   const { metadata } = claim(cluster, 'p-v')!;
   assert.equal([metadata.labels, metadata.ownerReferences?.[0]?.uid, metadata.ownerReferences?.[0]?.controller], [{ a: 'b' }, made.metadata.uid, true]);
+}));
+
+test('a pod is not bound before its volumes are', () => withStorage(async (cluster) => {
+  const { registry } = cluster;
+  await cluster.create(storageClasses, '', classDocument('external', 'example.com/none'));
+  await cluster.create(storageClasses, '', classDocument('local-path', 'wherry.dev/local-path', { parameters: { path: 'relative' } }));
+  await cluster.create(persistentVolumeClaims, 'default', claimDocument('stuck', { storageClassName: 'local-path' }));
+  await cluster.create(pods, 'default', uses('p', 'stuck'));
+  await cluster.until(() => claim(cluster, 'stuck')?.metadata.annotations?.['volume.kubernetes.io/selected-node'], 'chosen');
+  await told(cluster, 'ProvisioningFailed', 'failed to provision volume with StorageClass "local-path": parameter path "relative" is not an absolute path of at least two parts');
+  assert.is(pod(cluster, 'p')?.spec.nodeName, undefined, 'not bound before its volume is there');
+  await cluster.create(persistentVolumeClaims, 'default', claimDocument('other', { storageClassName: 'external' }));
+  await cluster.create(pods, 'default', uses('q', 'other'));
+  await cluster.until(() => claim(cluster, 'other')?.metadata.annotations?.['volume.kubernetes.io/storage-provisioner'] === 'example.com/none', 'asked for');
+  await told(cluster, 'ExternalProvisioning', "Waiting for a volume to be created either by the external provisioner 'example.com/none' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered.");
+  await registry.delete(pods, 'default', 'q', { gracePeriodSeconds: 0 });
+  await registry.delete(pods, 'default', 'p', { gracePeriodSeconds: 0 });
+}));
+
+test('a claim whose chosen node is no more is placed again', () => withStorage(async (cluster) => {
+  await cluster.create(storageClasses, '', classDocument('local-path', 'wherry.dev/local-path'));
+  const given = claimDocument('data', { storageClassName: 'local-path' }) as { metadata: object };
+  await cluster.create(persistentVolumeClaims, 'default', { ...given, metadata: { ...given.metadata, annotations: { 'volume.kubernetes.io/selected-node': 'gone' } } });
+  await cluster.until(() => claim(cluster, 'data')?.metadata.annotations?.['volume.kubernetes.io/selected-node'] === undefined, 'forgotten');
+  await cluster.create(pods, 'default', uses('p', 'data'));
+  await cluster.until(() => pod(cluster, 'p')?.spec.nodeName, 'placed');
 }));
 
 test.run();
