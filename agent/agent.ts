@@ -172,6 +172,7 @@ class Agent {
       node: () => this.#node.facts(), cluster: () => this.#clusterDns(), hostResolver: () => hostResolver.settings(),
       report: (report) => this.#session.report(report), engine: (up) => { this.engineAnswers = up; this.#node.engine(up); }, outage: this.#outage, bridge: () => this.#network.network(), onLocal: () => this.#routeSoon(),
       mayRemove: () => !state.healed || this.#outage.ms === undefined,
+      ...(config.allowedUnsafeSysctls ? { unsafeSysctls: config.allowedUnsafeSysctls } : {}),
     });
     const credentials = new Credentials({
       identity, directory: join(config.dataDir, 'identity'), servers: (config.master ?? identity.server).split(','), token: config.token,

@@ -16,6 +16,7 @@ const settings = {
   nodeName: v.exactOptional(nodeName),
   nodeIp: v.exactOptional(v.pipe(v.string(), v.check((text) => isIPv4(text), 'must be an IPv4 address'))),
   nodeLabels: v.exactOptional(v.string()),
+  allowedUnsafeSysctls: v.exactOptional(v.string()),
   dataDir: v.exactOptional(v.pipe(v.string(), v.minLength(1, 'must be a directory'))),
   dockerHost: v.exactOptional(v.pipe(v.string(), v.check(isSocketName, 'must be a socket such as unix:///var/run/docker.sock'))),
   podNetwork: v.exactOptional(v.picklist(['auto', 'own', 'bridge'], 'must be auto, own or bridge')),
@@ -41,6 +42,8 @@ export interface AgentConfig {
   readonly nodeName: string;
   readonly nodeIP: string;
   readonly nodeLabels: Readonly<Record<string, string>>;
+  /** Kernel parameters that pods may set beside the safe ones; `net.core.*` for all that begin so. */
+  readonly allowedUnsafeSysctls?: readonly string[];
   readonly dataDir: string;
   /** `unix:///…`: the engine's socket. */
   readonly dockerHost: string;
@@ -63,6 +66,7 @@ export function readAgentConfig(options: unknown, file: ConfigFile = {}): AgentC
   return {
     master: given.master?.split(',').map((one) => one.trim().replace(/^wss:/, 'https:').replace(/\/$/, '')).join(','), token: given.token,
     nodeName: given.nodeName ?? hostname().toLowerCase(), nodeIP: given.nodeIp ?? hostAddress(),
+    ...(given.allowedUnsafeSysctls ? { allowedUnsafeSysctls: readSysctls(given.allowedUnsafeSysctls) } : {}),
     nodeLabels: readLabels(given.nodeLabels ?? ''), dataDir: resolve(given.dataDir ?? defaultDataDir),
     dockerHost: dockerHost.startsWith('/') ? `unix://${dockerHost}` : dockerHost, podNetwork: given.podNetwork ?? 'auto', logLevel: given.logLevel ?? 'info',
   };
@@ -116,6 +120,14 @@ function readLabels(text: string): Record<string, string> {
     if (equals <= 0) throw new ConfigError(`--node-labels: ${JSON.stringify(pair)} is not of the form key=value`);
     return [pair.slice(0, equals).trim(), pair.slice(equals + 1).trim()];
   }));
+}
+
+/** As the kubelet's flag of that name: only namespaced parameters, which are not the whole host's. @throws ConfigError */
+function readSysctls(text: string): string[] {
+  return text.split(',').map((name) => name.trim()).filter(Boolean).map((name) => {
+    if (/^(kernel\.(shm|msg|sem)|fs\.mqueue\.|net\.)[a-z0-9_.*]*$/.test(name) && !/\*./.test(name)) return name;
+    throw new ConfigError(`--allowed-unsafe-sysctls: ${JSON.stringify(name)} is not known to be namespaced`);
+  });
 }
 
 /** This host's first IPv4 address that is not loopback and no container bridge's; 127.0.0.1 without one. */

@@ -82,6 +82,7 @@ const settingFlags = (command: Command): Command => command
   .option('--node-name <name>', 'Name of this node (default: the host name)')
   .option('--node-ip <ip>', 'Address of this node (default: this host\'s first)')
   .option('--node-labels <labels>', 'Labels of this node: key=value, with commas')
+  .option('--allowed-unsafe-sysctls <names>', 'Kernel parameters that pods may set beside the safe ones, with commas: net.core.*')
   .option('--data-dir <path>', 'Where identity and state are kept (default: /var/lib/wherry/agent)')
   .option('--docker-host <socket>', 'Docker engine (default: $DOCKER_HOST or unix:///var/run/docker.sock)')
   .option('--pod-network <mode>', 'Bridge for pods: own, with the node\'s podCIDR; the engine\'s; or auto: own where nodes share a network (default: auto)')

@@ -151,15 +151,19 @@ async function idleAgent(lab: Lab): Promise<{ bytes: number; packets: number; wr
   return { bytes: after.bytes - before.bytes, packets: after.packets - before.packets, written: written(lab) - writtenBefore };
 }
 
-/** What went through a host's own interface, without Ethernet's headers. */
+/** What a host has sent and received in IP packets, whole: its neighbours' address resolution is no traffic of the link. */
 async function traffic(lab: Lab, host: number): Promise<{ bytes: number; packets: number }> {
-  interface Link { readonly ifname: string; readonly link_type: string; readonly stats64: Record<'rx' | 'tx', { readonly bytes: number; readonly packets: number }> }
-  const links = JSON.parse(await lab.on(host, 'ip', '-j', '-s', 'link', 'show')) as Link[];
-  const addresses = JSON.parse(await lab.on(host, 'ip', '-j', 'addr', 'show', 'to', '10.99.0.0/24')) as Partial<Link>[];
-  const own = addresses.find(({ ifname }) => ifname)?.ifname;
-  const { rx, tx } = links.find(({ ifname }) => ifname === own)!.stats64;
-  const packets = rx.packets + tx.packets;
-  return { bytes: rx.bytes + tx.bytes - 14 * packets, packets };
+  const [octets, counts] = await Promise.all(['/proc/net/netstat', '/proc/net/snmp'].map((file) => lab.on(host, 'cat', file)));
+  return {
+    bytes: counter(octets!, 'IpExt', 'InOctets') + counter(octets!, 'IpExt', 'OutOctets'),
+    packets: counter(counts!, 'Ip', 'InReceives') + counter(counts!, 'Ip', 'OutRequests'),
+  };
+}
+
+/** A figure of the kernel's tables of two lines per group, names and then values. */
+function counter(text: string, group: string, name: string): number {
+  const [names = [], values = []] = text.split('\n').filter((line) => line.startsWith(`${group}:`)).map((line) => line.split(' '));
+  return Number(values[names.indexOf(name)] ?? Number.NaN);
 }
 
 function written(lab: Lab): number {

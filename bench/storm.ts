@@ -27,6 +27,7 @@ async function storm(fleet: Fleet, master: FleetMaster): Promise<void> {
   await master.kill();
   const startedMs = await master.start();
   const readyMs = nowMs() - startedMs;
+  const cpu = { ready: usage(master.pid).cpuSeconds, agents: fleet.cpuSeconds };
   const api = master.api();
   const reads = new Reads(master);
   const revision = await changeService(api, 1);
@@ -34,7 +35,7 @@ async function storm(fleet: Fleet, master: FleetMaster): Promise<void> {
   const convergedMs = Math.max(...heldMs) - startedMs;
   await reads.stop();
   const back = (await fleet.stats()).welcomedMs.map((ms) => ms - startedMs);
-  note(`ready after ${(readyMs / 1000).toFixed(1)} s; agents back: half after ${(quantile(back, 0.5) / 1000).toFixed(1)} s, 90 % ${(quantile(back, 0.9) / 1000).toFixed(1)} s, 99 % ${(quantile(back, 0.99) / 1000).toFixed(1)} s, last ${(Math.max(...back) / 1000).toFixed(1)} s; master CPU ${usage(master.pid).cpuSeconds.toFixed(1)} s`);
+  note(`ready after ${(readyMs / 1000).toFixed(1)} s; agents back: half after ${(quantile(back, 0.5) / 1000).toFixed(1)} s, 90 % ${(quantile(back, 0.9) / 1000).toFixed(1)} s, 99 % ${(quantile(back, 0.99) / 1000).toFixed(1)} s, last ${(Math.max(...back) / 1000).toFixed(1)} s; master CPU ${cpu.ready.toFixed(1)} s until ready, ${(usage(master.pid).cpuSeconds - cpu.ready).toFixed(1)} s after; the agents' ${(fleet.cpuSeconds - cpu.agents).toFixed(1)} s`);
   report('storm.converged', convergedMs / 1000, `s from the killed master's restart until all of ${fleet.count} agents hold what changed after it`);
   report('storm.api_p99', quantile(reads.kept, 0.99), `ms of ${reads.kept.length} API reads over one connection during the storm`);
   report('storm.api_new_p99', quantile(reads.fresh, 0.99), `ms of ${reads.fresh.length} API reads, each over a connection of its own`);

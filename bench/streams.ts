@@ -37,12 +37,15 @@ export async function bench(): Promise<void> {
     await waitForNode(api);
     await startPods(api);
     const source = await startSource(children);
+    // One that is idle for as long as what follows takes is closed by the master.
+    api.close();
     await portForward(master, source, children);
-    await relay(master, api, source, children);
+    await relay(master, source, children);
     await exec(master.target);
     await logs(master.target);
-    for (const pod of ['shell', 'talker']) await api.request('DELETE', `/api/v1/namespaces/default/pods/${pod}?gracePeriodSeconds=0`);
-    api.close();
+    const last = await Connection.open(master.target);
+    for (const pod of ['shell', 'talker']) await last.request('DELETE', `/api/v1/namespaces/default/pods/${pod}?gracePeriodSeconds=0`);
+    last.close();
   } finally {
     for (const child of children) child.kill('SIGTERM');
     await Promise.all(children.map((child) => child.exitCode ?? child.signalCode ?? once(child, 'exit')));
@@ -102,13 +105,15 @@ async function portForward(master: BenchMaster, source: number, children: ChildP
 }
 
 /** The source behind a made-up endpoint of the node `bench`, asked for by another node's proxy. */
-async function relay(master: BenchMaster, api: Connection, source: number, children: ChildProcess[]): Promise<void> {
+async function relay(master: BenchMaster, source: number, children: ChildProcess[]): Promise<void> {
   const address = '10.33.0.5';
   const slice = {
     metadata: { name: 'source-1', labels: { 'kubernetes.io/service-name': 'source' } }, addressType: 'IPv4', ports: [{ name: '', port: source, protocol: 'TCP' }],
     endpoints: [{ addresses: [address], conditions: { ready: true }, nodeName: 'bench', targetRef: { kind: 'Pod', namespace: 'default', name: 'shell' } }],
   };
+  const api = await Connection.open(master.target);
   const answer = await api.request('POST', '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices', JSON.stringify(slice));
+  api.close();
   if (answer.status !== 201) throw new Error(`the endpoint slice was refused: ${answer.body.toString()}`);
   const main = fileURLToPath(new URL('../master/main.js', import.meta.url));
   const token = execFileSync(process.execPath, [main, 'token', 'create', '--data-dir', master.directory], { encoding: 'utf8' }).trim();

@@ -16,9 +16,8 @@ export class Firewall {
   /** `podCIDR`: of this node's own bridge, if it has one. @throws when rules are needed and cannot be made */
   async ensure(clusterCIDR: string, podCIDR: string | undefined): Promise<void> {
     for (const rule of rulesFor(clusterCIDR, podCIDR)) {
-      if (!await this.#hasChain(rule)) continue;
       const there = await this.#run('iptables', ['-w', '10', '-t', rule.table, '-C', rule.chain, ...rule.match]).then(() => true, () => false);
-      if (!there) await this.#run('iptables', ['-w', '10', '-t', rule.table, '-I', rule.chain, ...rule.match]);
+      if (!there && await this.#hasChain(rule)) await this.#run('iptables', ['-w', '10', '-t', rule.table, '-I', rule.chain, ...rule.match]);
     }
   }
 

@@ -38,7 +38,7 @@ export interface PodNetworkOptions {
   readonly onRoutes: () => void;
   readonly run?: RunCommand;
   readonly networks?: () => { readonly shared: readonly string[] };
-  /** Between two looks at what is there. Default 30 s. */
+  /** Between two looks at what is there. Default 60 s. */
   readonly checkMs?: number;
 }
 
@@ -67,6 +67,8 @@ export class PodNetwork {
   #waiting: (() => void)[] = [];
   #made: string | undefined;
   #problem: string | undefined;
+  /** No route of the agent's is left, and none is wanted: nothing to look after. */
+  #idle = false;
   #work: Promise<void> = Promise.resolve();
 
   constructor(options: PodNetworkOptions) {
@@ -115,7 +117,7 @@ export class PodNetwork {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.#settle();
-      await sleep(this.#options.clock, this.#options.checkMs ?? 30_000, signal);
+      await sleep(this.#options.clock, this.#options.checkMs ?? 60_000, signal);
     }
     await this.#work;
   }
@@ -203,6 +205,8 @@ export class PodNetwork {
   }
 
   async #ensureRoutes(known: Kept): Promise<void> {
+    const needed = this.#made !== undefined || this.#near().length > 0;
+    if (this.#idle && !needed) return;
     const routes = parseRoutes(await this.#run('ip', ['-4', 'route', 'show']));
     const { set, remove } = planPeerRoutes({ ...this.#input(known), routes });
     for (const { to, via } of set) await this.#run('ip', ['-4', 'route', 'replace', to, 'via', via, 'proto', routeProtocol]);
@@ -211,7 +215,8 @@ export class PodNetwork {
       this.#options.log.info('routes to other nodes\' pods changed', { set: set.map(({ to, via }) => `${to} via ${via}`), removed: remove.map(({ to }) => to) });
       this.#options.onRoutes();
     }
-    if (this.#made || this.#near().length > 0) await this.#firewall.ensure(known.clusterCIDR, this.#made ? known.podCIDR : undefined);
+    this.#idle = !needed;
+    if (needed) await this.#firewall.ensure(known.clusterCIDR, this.#made ? known.podCIDR : undefined);
   }
 
   #tell(problem: string | undefined): void {

@@ -58,8 +58,11 @@ function containersReadyOf({ appStatuses, initStatuses, pod, phase }: Conditions
 
 function readyOf({ pod }: ConditionsInput, containersReady: Fact): Fact {
   if (containersReady.status !== 'True') return { ...containersReady, type: 'Ready' };
-  const missing = (pod.spec.readinessGates ?? []).filter((gate) => !pod.status?.conditions?.some((c) => c.type === gate.conditionType && c.status === 'True'));
-  if (missing.length === 0) return { type: 'Ready', status: 'True' };
-  const messages = missing.map((gate) => `corresponding condition of pod readiness gate "${gate.conditionType}" does not exist.`);
+  const messages = (pod.spec.readinessGates ?? []).flatMap(({ conditionType }) => {
+    const found = pod.status?.conditions?.find(({ type }) => type === conditionType);
+    if (!found) return [`corresponding condition of pod readiness gate "${conditionType}" does not exist.`];
+    return found.status === 'True' ? [] : [`the status of pod readiness gate "${conditionType}" is not "True", but ${found.status}`];
+  });
+  if (messages.length === 0) return { type: 'Ready', status: 'True' };
   return { type: 'Ready', status: 'False', reason: 'ReadinessGatesNotReady', message: messages.join(', ') };
 }

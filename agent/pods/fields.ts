@@ -47,7 +47,7 @@ const mapText = (map: Readonly<Record<string, string>> | undefined): string =>
 export interface ResourceRef { readonly containerName?: string; readonly resource: string; readonly divisor?: string }
 
 /**
- * Value of a `resourceFieldRef`, in units of its divisor, rounded up. A limit that is not set is what the node has.
+ * Value of a `resourceFieldRef`, in units of its divisor, rounded up. A limit that is not set is what the node can give.
  * @throws FieldError for a container or resource that there is not
  */
 export function resourceValue(pod: Pod, own: Container | undefined, ref: ResourceRef, node: NodeFacts): string {
@@ -56,7 +56,7 @@ export function resourceValue(pod: Pod, own: Container | undefined, ref: Resourc
   const [kind, resource] = ref.resource.split(/\.(.*)/s);
   if ((kind !== 'limits' && kind !== 'requests') || !resource) throw new FieldError(`unsupported container resource : ${ref.resource}`);
   const { limits = {}, requests = {} } = container.resources ?? {};
-  const whole = resource === 'cpu' ? node.cpus : resource === 'memory' ? node.memoryBytes : 0;
+  const whole = amount(node.allocatable?.[resource]) ?? (resource === 'cpu' ? node.cpus : resource === 'memory' ? node.memoryBytes : 0);
   const value = kind === 'limits' ? amount(limits[resource]) ?? whole : amount(requests[resource]) ?? amount(limits[resource]) ?? 0;
   // Thousandths first: 0.1 / 0.001 is not quite 100 in floating point.
   return String(Math.ceil(Number((value / (amount(ref.divisor) || 1)).toFixed(6))));

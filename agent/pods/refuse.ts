@@ -21,7 +21,7 @@ function podRefusals(pod: Pod): string[] {
   unless(spec.runtimeClassName, `spec.runtimeClassName ${spec.runtimeClassName}: the engine has one runtime`);
   unless(spec.hostUsers === false, 'spec.hostUsers false: user namespaces per pod are not served');
   unless(spec.resourceClaims?.length, 'spec.resourceClaims: device claims are not served');
-  unless(spec.resources?.limits, 'spec.resources.limits: limits per pod are not served; limit its containers');
+  unless(spec.resources?.limits ?? spec.resources?.requests, 'spec.resources: resources per pod are not served; give them to its containers');
   unless(spec.securityContext?.windowsOptions, 'spec.securityContext.windowsOptions: only linux containers run here');
   unless(spec.securityContext?.supplementalGroupsPolicy === 'Strict', 'spec.securityContext.supplementalGroupsPolicy Strict is not served');
   for (const volume of spec.volumes ?? []) {

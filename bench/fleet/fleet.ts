@@ -4,6 +4,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { usage } from '../cluster.ts';
 import { note } from '../report.ts';
 import type { Answer, Ask } from './agents.ts';
 import { Api, type AdminTarget } from './api.ts';
@@ -17,7 +18,7 @@ export const sizes = {
   /** Processes that run agents. */
   loaders: size('LOADERS', 2),
   /** Agents started per second, over all processes. */
-  perSecond: size('PER_SECOND', 400),
+  perSecond: size('PER_SECOND', 150),
 };
 
 const serviceCidr = '10.96.0.0/16';
@@ -160,8 +161,16 @@ export class Fleet {
     }
   }
 
+  /** CPU that the agents' processes have taken, in seconds. */
+  get cpuSeconds(): number {
+    return this.#children.reduce((sum, { pid }) => sum + usage(pid!).cpuSeconds, 0);
+  }
+
   stop(): void {
-    for (const child of this.#children) loaderFlags.length > 0 ? child.disconnect() : child.kill('SIGKILL');
+    for (const child of this.#children) {
+      if (loaderFlags.length > 0) child.disconnect();
+      else child.kill('SIGKILL');
+    }
   }
 
   #ask<T extends Answer['type']>(ask: Body<Ask>): Promise<Extract<Answer, { type: T }>[]> {

@@ -8,7 +8,7 @@ import { Connection, type Target } from '../http-load.ts';
 import { makePackaged, packaged } from '../packaged.ts';
 import { startAgent, waitForNode } from '../pod-start.ts';
 
-const serviceCidr = '10.123.0.0/24';
+const serviceCidr = '10.126.0.0/24';
 const lineBytes = 1000;
 /** Less than what the engine keeps of a container's log. */
 const logBytes = 40 * 1000 * lineBytes;

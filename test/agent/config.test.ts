@@ -50,6 +50,8 @@ test('flags that cannot be', async () => {
   assert.is(await messageOf(() => readAgentConfig({ nodeIp: 'x' })), '--node-ip: must be an IPv4 address, not "x"');
   assert.match(await messageOf(() => readAgentConfig({ master: 'http://a' })), /^--master: must be an address/);
   assert.match(await messageOf(() => readAgentConfig({ nodeIp: '192.0.2.1', nodeLabels: 'a' })), /^--node-labels: "a" is not of the form/);
+  assert.equal(readAgentConfig({ nodeIp: '192.0.2.1', allowedUnsafeSysctls: 'net.core.*, kernel.msgmax' }).allowedUnsafeSysctls, ['net.core.*', 'kernel.msgmax']);
+  assert.is(await messageOf(() => readAgentConfig({ nodeIp: '192.0.2.1', allowedUnsafeSysctls: 'vm.swappiness' })), '--allowed-unsafe-sysctls: "vm.swappiness" is not known to be namespaced');
 });
 
 test.run();

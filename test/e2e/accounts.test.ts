@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readlink, realpath, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
@@ -13,7 +14,7 @@ let lab: Lab;
 
 /** A pod on a host that runs a program with this machine's own node, and its libraries and packages from the host. */
 async function podWithNode(name: string, host: number, program: string, spec: object = {}): Promise<string> {
-  const paths = [...new Set(['/usr', '/lib', '/lib64', dirname(dirname(await realpath(process.execPath))), root])];
+  const paths = [...new Set(['/usr', '/lib', '/lib64', dirname(dirname(await realpath(process.execPath))), root])].filter((path) => existsSync(path));
   const volumes = paths.map((path, index) => ({ name: `host-${index}`, hostPath: { path } }));
   return JSON.stringify({
     apiVersion: 'v1', kind: 'Pod', metadata: { name },

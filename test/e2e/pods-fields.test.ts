@@ -54,7 +54,6 @@ async function outputOf(name: string, script: string, container: object = {}, sp
 const first = (status: PodStatus) => status.containerStatuses![0]!;
 const events = (name: string) => bench.events.filter((e) => e.object.name === name);
 const reasons = (name: string): string[] => events(name).map((e) => e.reason);
-const idOf = (containerID: string | undefined): string => containerID!.slice('docker://'.length);
 
 test('identity and privileges: what a process finds that it is and may', async () => {
   const who = await outputOf('who', 'id -u; id -g; id -G; grep -E "^(CapEff|NoNewPrivs|Seccomp):" /proc/self/status; touch /x 2>/dev/null || echo read-only', {

@@ -84,6 +84,14 @@ test('a pod that is over keeps its address', () => {
   assert.is(podStatus(input({ pod: of('Never'), views: [exited('a', 0)], previous })).podIP, '10.0.0.2');
 });
 
+test('readiness gates', () => {
+  const pod = { ...of('Always', { readinessGates: [{ conditionType: 'lb' }, { conditionType: 'quota' }] }), status: { conditions: [{ type: 'quota', status: 'False' }] } } as ReturnType<typeof of>;
+  assert.is(condition('Ready', { pod, views: [sandbox(), view('a')] }).message,
+    'corresponding condition of pod readiness gate "lb" does not exist., the status of pod readiness gate "quota" is not "True", but False');
+  const passed = { ...pod, status: { conditions: [{ type: 'quota', status: 'True' }, { type: 'lb', status: 'True' }] } } as ReturnType<typeof of>;
+  assert.is(condition('Ready', { pod: passed, views: [sandbox(), view('a')] }).status, 'True');
+});
+
 test('ephemeral containers have a list of their own, and no part in readiness or phase', () => {
   const pod = of('Always', { ephemeralContainers: [{ name: 'd', image: 'a:1' }] });
   const running = podStatus(input({ pod, views: [sandbox(), view('a'), view('d')] }));
