@@ -4,6 +4,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { maxAgents } from '../../master/limits.ts';
 import { usage } from '../cluster.ts';
 import { note } from '../report.ts';
 import type { Answer, Ask } from './agents.ts';
@@ -43,7 +44,10 @@ export class FleetMaster {
     this.port = port;
   }
 
-  static async create(): Promise<FleetMaster> {
+  /** @throws Error when the system does not let one process hold so many agents */
+  static async create(agents: number): Promise<FleetMaster> {
+    const most = maxAgents();
+    if (agents > most) throw new Error(`the limit on open files lets a master here hold ${most} agents, not ${agents}; raise it with ulimit -n, or in /etc/security/limits.conf`);
     return new FleetMaster(await freePort());
   }
 
@@ -194,9 +198,9 @@ function freePort(): Promise<number> {
 
 /** A master on a seeded data directory, not started yet. With `SEED_CACHE=DIRECTORY` a later run finds it there. */
 export async function seededMaster(of: Partial<typeof sizes> = {}): Promise<FleetMaster> {
-  const master = await FleetMaster.create();
-  const began = nowMs();
   const { agents, pods: podsPerAgent, services, endpoints: endpointsPerService } = { ...sizes, ...of };
+  const master = await FleetMaster.create(agents);
+  const began = nowMs();
   const kept = process.env['SEED_CACHE'] && join(process.env['SEED_CACHE'], [agents, podsPerAgent, services, endpointsPerService].join('-'));
   if (kept && existsSync(kept)) cpSync(kept, master.directory, { recursive: true });
   else await seed({ directory: master.directory, agents, podsPerAgent, services, endpointsPerService, serviceCidr });

@@ -118,7 +118,6 @@ each('documents that cannot be read', async (k) => {
 each('what this server does not have', async (k) => {
   await k.with({ input: JSON.stringify(pod('a')) }, 'create', '-f', '-');
   assert.is(await k.fails('get', 'deployments'), `error: the server doesn't have a resource type "deployments"`);
-  assert.match(await k.fails('create', 'role', 'r', '--verb=get', '--resource=pods'), /the server could not find the requested resource$/);
   assert.match(await k.fails('create', 'quota', 'q'), /the server could not find the requested resource$/);
   assert.match(await k.fails('top', 'node'), /Metrics API not available/);
   assert.match(await k.fails('rollout', 'status', 'rc/a'), /not found|no status viewer/);
