@@ -192,7 +192,7 @@ class Agent {
       onLink: (heardMs) => { this.#outage.link(heardMs); this.#pods.linkChanged(); this.#routeSoon(); },
       openStream: (request, streamSignal, stream) => openStream(request, stream, {
         runtime: this.#runtime, target: (wanted) => this.#pods.logTarget(wanted),
-        running: (wanted) => this.#pods.runningContainer(wanted), address: (wanted) => this.#pods.address(wanted), removeVolume,
+        running: (wanted) => this.#pods.runningContainer(wanted), address: (wanted) => this.#pods.address(wanted), removeVolume, usage: () => this.#pods.stats.report(),
       }, streamSignal),
     });
   }

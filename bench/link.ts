@@ -8,7 +8,8 @@ import { adminHost, masterName, type Api } from './fleet/api.ts';
 import { note, quantile, report } from './report.ts';
 
 /** What the link costs: idle, for a changed endpoint, on flash; and what a large download does to it. `PARTS=change,log` leaves the idle node out. */
-const idleSeconds = size('IDLE_SECONDS', 100);
+/** Four heartbeats, so that it matters little when the window begins. */
+const idleSeconds = size('IDLE_SECONDS', 96);
 /** Until an agent has looked at everything once more: images come with every sixth look at the node, 60 s. */
 const settleSeconds = 75;
 /** Until a Swarm manager has done placing tasks. */

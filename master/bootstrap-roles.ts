@@ -64,6 +64,7 @@ export const roleDocuments: readonly RoleDocument[] = [
   { name: 'admin', rules: [], aggregate: label('admin') },
   { name: 'edit', labels: into('admin'), rules: [], aggregate: label('edit') },
   { name: 'view', labels: into('edit'), rules: [], aggregate: label('view') },
+  { name: 'system:aggregated-metrics-reader', labels: into('view', 'edit', 'admin'), rules: [rule(read, 'metrics.k8s.io', 'nodes pods')] },
   { name: 'system:aggregate-to-admin', labels: into('admin'), rules: adminRules },
   { name: 'system:aggregate-to-edit', labels: into('edit'), rules: editRules },
   { name: 'system:aggregate-to-view', labels: into('view'), rules: viewRules },

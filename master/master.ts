@@ -25,6 +25,7 @@ import { bootstrapPolicy } from './bootstrap-policy.ts';
 import { createEnroller } from './enroller.ts';
 import { enrolmentPaths } from './hub/enrolment.ts';
 import { Hub, sessionPath } from './hub/hub.ts';
+import { NodeUsages } from './hub/usage.ts';
 import { PodLogs } from './hub/pod-logs.ts';
 import { NodeCredentials } from './node-credentials.ts';
 import { identityRoute } from './node-routes.ts';
@@ -122,6 +123,7 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
     authorizer: withOpenPaths(anyOf(coreAuthorizer, rbacAuthorizer(policy)), [...enrolmentPaths, identityPath, binaryPath]),
     tokens: bearerTokens(accountTokens, await StaticTokens.open(config.dataDir)),
     nodeAuthenticator: credentials,
+    usages: new NodeUsages({ clock, log: log.named('usage'), openStream: (node, request) => hub.openStream(node, request) }),
     podLogs: new PodLogs({ registry, clock, openStream: (node, request) => hub.openStream(node, request) }),
     subresources: [...podStreams({ registry, openStream: (node, request) => hub.openStream(node, request) }), tokenRequests(accountTokens)],
     routes: [

@@ -119,6 +119,8 @@ export const StreamRequest = v.variant('type', [
   v.object({ type: v.literal('relay'), namespace: text, pod: text, uid: text, port: count }),
   // Removes the directory of a volume that was provisioned on the node; no bytes, the end says that it is gone.
   v.object({ type: v.literal('removeVolume'), volume: text, path: text }),
+  // What the node and its containers use now: one document of usage.ts, from the agent.
+  v.object({ type: v.literal('usage') }),
 ]);
 export type StreamRequest = v.InferOutput<typeof StreamRequest>;
 
@@ -161,6 +163,8 @@ export const messages = {
     upgrades: v.exactOptional(text),
     /** Whether the agent takes streams of type `relay`. */
     relays: v.exactOptional(v.boolean()),
+    /** Whether the agent takes streams of type `usage`. */
+    usage: v.exactOptional(v.boolean()),
   })),
   /** The answer; `leaseMs` is how long the master waits for a sign of life, `heartbeatMs` how often one is due. */
   welcome: message('master', v.object({

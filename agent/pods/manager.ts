@@ -5,7 +5,7 @@ import type { PodStatus } from '../../shared/kinds/pod-status.ts';
 import type { Log } from '../../shared/log.ts';
 import type { PodReport } from '../../shared/protocol.ts';
 import { Scope } from '../../shared/scope.ts';
-import { label } from '../runtime/labels.ts';
+import { label, sandboxName } from '../runtime/labels.ts';
 import { appArmorEnabled } from '../runtime/app-armor.ts';
 import { oomScoreFloor } from '../runtime/oom.ts';
 import type { ContainerSummary, Runtime, RuntimeEvent } from '../runtime/runtime.ts';
@@ -22,6 +22,7 @@ import type { OutageView, PodContext } from './pod-state.ts';
 import { logTarget } from './log-target.ts';
 import { Lookup } from './lookup.ts';
 import type { ClusterDns, HostResolver } from './resolv-conf.ts';
+import { Stats, type Running } from './stats.ts';
 import { currentOf, sandboxOf } from './view.ts';
 import { watchVolumeLimits } from './volume-limits.ts';
 import { PodWorker } from './worker.ts';
@@ -95,6 +96,7 @@ export class PodManager {
   /** Containers of pods that are not known, by pod uid, as they were last seen. */
   #unclaimed: ReadonlyMap<string, readonly ContainerSummary[]> = new Map();
   #scope: Scope | undefined;
+  #stats: Stats | undefined;
   #oomFloor = 0;
   #appArmor = false;
   #pauseLoad: Promise<void> | undefined;
@@ -150,6 +152,19 @@ export class PodManager {
   /** Pods of this node with the status last reported. */
   *pods(): Generator<{ readonly pod: Pod; readonly status: PodStatus | undefined }> {
     for (const { pod, status } of this.#workers.values()) yield { pod, status };
+  }
+
+  /** Pods of this node that have not ended, with those of their containers that run; the sandbox is none of them. */
+  *running(): Generator<{ readonly pod: Pod; readonly containers: readonly Running[] }> {
+    for (const { pod, active, views } of this.#workers.values()) {
+      const containers = views.filter(({ state, name }) => state === 'running' && name !== sandboxName).map(({ id, name }) => ({ id, name }));
+      if (active) yield { pod, containers };
+    }
+  }
+
+  /** What the node and its containers use, measured now. */
+  get stats(): Stats {
+    return (this.#stats ??= new Stats({ runtime: this.#options.runtime, clock: this.#options.clock, running: () => this.running() }));
   }
 
   /** A pod's present addresses and readiness; `gone` when it is not (or no longer) here, undefined while nobody has looked. */

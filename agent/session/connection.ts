@@ -72,7 +72,7 @@ export class Connection {
     const aborted = (): void => this.#end('stopping');
     signal.addEventListener('abort', aborted, { once: true });
     this.#socket.listen({ frame: (bytes) => this.#frame(bytes), end: (why) => this.#end(why) });
-    this.#control('hello', { protocol: protocolVersion, agentVersion, node, bootId, ...state.held, items: state.items.size, ...(this.#options.upgrade ? { upgrades: this.#options.upgrade.arch } : {}), relays: true });
+    this.#control('hello', { protocol: protocolVersion, agentVersion, node, bootId, ...state.held, items: state.items.size, ...(this.#options.upgrade ? { upgrades: this.#options.upgrade.arch } : {}), relays: true, usage: true });
     this.#beat();
     if (signal.aborted) aborted();
     await over;

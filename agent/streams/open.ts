@@ -3,8 +3,9 @@ import type { StreamRequest } from '../../shared/protocol.ts';
 import type { LogsOptions } from './logs.ts';
 import type { PortForwardOptions } from './port-forward.ts';
 import type { ProcessOptions } from './process.ts';
+import type { UsageOptions } from './usage.ts';
 
-export interface StreamOptions extends LogsOptions, ProcessOptions, PortForwardOptions {
+export interface StreamOptions extends LogsOptions, ProcessOptions, PortForwardOptions, UsageOptions {
   /** Removes the directory of a volume of this node. */
   readonly removeVolume?: (volume: string, path: string) => Promise<void>;
 }
@@ -16,6 +17,7 @@ export async function* openStream(request: StreamRequest, stream: ByteStream, op
     case 'exec': return yield* (await import('./exec.ts')).exec(request, stream, options, signal);
     case 'attach': return yield* (await import('./attach.ts')).attach(request, stream, options, signal);
     case 'relay': return yield* (await import('./port-forward.ts')).relay(request, stream, options, signal);
+    case 'usage': return yield* (await import('./usage.ts')).usage(options);
     case 'removeVolume': return remove(request, options);
     case 'portForward': return yield* (await import('./port-forward.ts')).portForward(request, stream, options, signal);
   }

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { clusterRoleBindings, clusterRoles, rbacGroup, roleBindings, roles, type ClusterRole, type PolicyRule, type RoleBinding } from '../../shared/kinds/rbac.ts';
+import type { KubeObject } from '../../shared/meta.ts';
 import { forbidden, notFound } from '../../shared/status.ts';
 import type { Policy } from '../registry/policy.ts';
 import { compact, missingRights, quotedList, ruleText } from '../registry/policy-rules.ts';
@@ -20,13 +21,25 @@ export const rbacEscalation = (policy: Policy): Admission => ({
 
 function checkRole(policy: Policy, { kind, namespace, name, object, old }: Attempt, user: User): void {
   const { rules = [], aggregationRule } = object as ClusterRole;
-  const before = old as ClusterRole | undefined;
-  if (before && isDeepStrictEqual(before.rules ?? [], rules) && isDeepStrictEqual(before.aggregationRule, aggregationRule)) return;
+  // Labels count too: they say which other roles take the rules over.
+  if (isForCollector(object, old)) return;
   if (policy.find(user, namespace, { verb: 'escalate', group: rbacGroup, resource: kind.plural, subresource: '', name })) return;
   // Whoever chooses where rules come from may get any.
   const all: PolicyRule[] = [{ verbs: ['*'], apiGroups: ['*'], resources: ['*'] }, { verbs: ['*'], nonResourceURLs: ['*'] }];
-  if (aggregationRule && missingRights(policy.rules(user, ''), all).length > 0) throw forbidden(kind, name, 'must have cluster-admin privileges to use the aggregationRule');
+  const aggregates = aggregationRule ?? (old as ClusterRole | undefined)?.aggregationRule;
+  if (aggregates && missingRights(policy.rules(user, ''), all).length > 0) throw forbidden(kind, name, 'must have cluster-admin privileges to use the aggregationRule');
   confirm(policy, { kind, name, user, namespace, rules });
+}
+
+/** Whether a write changes nothing but what lets the garbage collector delete the object, as `IsOnlyMutatingGCFields`. */
+function isForCollector(object: KubeObject, old: KubeObject | undefined): boolean {
+  return old !== undefined && isDeepStrictEqual(withoutOwners(object), withoutOwners(old));
+}
+
+/** Without what every write changes, too: whose write it was is said by `managedFields`. */
+function withoutOwners({ metadata, ...rest }: KubeObject): unknown {
+  const { ownerReferences: _, finalizers: __, managedFields: ___, resourceVersion: ____, ...kept } = metadata;
+  return { ...rest, metadata: kept };
 }
 
 function checkBinding(policy: Policy, { kind, namespace, name, object, old }: Attempt, user: User): void {

@@ -15,10 +15,11 @@ export class Documents {
   readonly #kinds: readonly Kind[];
   readonly #address: string;
 
-  constructor(kinds: readonly Kind[], address: string, version: Version) {
-    this.#kinds = [...kinds, ...reviewKinds];
+  /** `unstored`: kinds that are served without being in the store. */
+  constructor(kinds: readonly Kind[], address: string, version: Version, unstored: readonly Kind[] = []) {
+    this.#kinds = [...kinds, ...reviewKinds, ...unstored];
     this.#address = address;
-    this.openApi = new OpenApi({ kinds, extras: [ScaleSchema, EvictionSchema, TokenRequestSchema], version: version.gitVersion });
+    this.openApi = new OpenApi({ kinds: [...kinds, ...unstored], extras: [ScaleSchema, EvictionSchema, TokenRequestSchema], version: version.gitVersion });
   }
 
   discovery(path: string, accept: string): Discovery | undefined {

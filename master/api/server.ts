@@ -16,6 +16,7 @@ import { Exchange } from './exchange.ts';
 import { answerHealth, type HealthCheck, type Version } from './health.ts';
 import { impersonate, impersonates } from './impersonate.ts';
 import { KindIndex, noSuchResource } from './kinds.ts';
+import { answerMetrics, metricsKinds, type MetricsOptions, type UsageSource } from './metrics.ts';
 import { answerResource } from './resource.ts';
 import { answerReview } from './reviews.ts';
 import type { PodLogs, SubresourceHandler } from './subresource.ts';
@@ -71,6 +72,8 @@ export interface ApiServerOptions {
   readonly routes?: readonly Route[];
   readonly upgrades?: readonly UpgradeRoute[];
   readonly healthChecks?: readonly HealthCheck[];
+  /** What nodes use, for metrics.k8s.io; without it there are no metrics. */
+  readonly usages?: UsageSource;
   /** Clients that come in crowds; their handshakes are paced. */
   readonly guests?: Guests;
 }
@@ -115,6 +118,7 @@ class Apiserver implements ApiServer {
   readonly #authenticator: Authenticator;
   readonly #documents: Documents;
   readonly #server: Server | SecureServer;
+  readonly #metrics: MetricsOptions | undefined;
   #doorway: Doorway | undefined;
   /** Connections of exec, attach and port-forward. */
   readonly #upgraded = new Set<Duplex>();
@@ -130,6 +134,7 @@ class Apiserver implements ApiServer {
     (x) => this.#answerRoute(x),
     (x) => answerDocuments(x, this.#documents),
     (x) => answerReview(x, this.#options),
+    (x) => answerMetrics(x, this.#metrics),
     (x) => this.#answerResource(x),
   ];
 
@@ -140,7 +145,8 @@ class Apiserver implements ApiServer {
     this.#resources = { registry, clock, watches: this.#watches, podLogs: options.podLogs, subresources: options.subresources ?? [] };
     this.#kinds = new KindIndex(registry.kinds);
     this.#authenticator = new Authenticator({ tokens: options.tokens, nodes: options.nodeAuthenticator, ca: options.tls?.ca, now: () => clock.now() });
-    this.#documents = new Documents(registry.kinds, options.advertise, options.version);
+    this.#metrics = options.usages && { registry, usages: options.usages, now: () => clock.now() };
+    this.#documents = new Documents(registry.kinds, options.advertise, options.version, options.usages ? metricsKinds : []);
     this.#server = this.#create();
   }
 

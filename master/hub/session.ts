@@ -213,6 +213,7 @@ export class Session {
   /** Opens a stream of the node. @throws StreamReset when there are too many, or the session is over */
   openStream(request: StreamRequest): ByteStream {
     if (!this.isOpen) throw new StreamReset(503, `node "${this.node}" is not connected`);
+    if (request.type === 'usage' && !this.#hello?.usage) throw new StreamReset(501, `the agent of node "${this.node}" measures nothing`);
     const stream = this.channel.open();
     this.#control('open', { id: stream.id, request });
     return stream;
