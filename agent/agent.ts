@@ -28,7 +28,9 @@ import { NodeReporter } from './node.ts';
 import type { NodeParts } from './ops/collect.ts';
 import { serveStatus } from './ops/status-socket.ts';
 import { EventLog } from './pods/events.ts';
+import { Evictor } from './pods/evictor.ts';
 import { PodManager } from './pods/manager.ts';
+import { readSignals } from './pods/signals.ts';
 import { pauseImageName, pauseImageTar, type PauseArch } from './runtime/pause-image.ts';
 import { DockerRuntime } from './runtime/docker.ts';
 import { masterLookup } from './session/addresses.ts';
@@ -122,6 +124,7 @@ class Agent {
   readonly #state: State;
   readonly #node: NodeReporter;
   readonly #pods: PodManager;
+  readonly #evictor: Evictor;
   readonly #session: Session;
   readonly #events: EventLog;
   readonly #tokens: PodTokens;
@@ -146,7 +149,7 @@ class Agent {
     this.#events = new EventLog({ clock, report: (event) => this.#session.event(event) });
     this.#node = new NodeReporter({
       runtime: this.#runtime, clock, log: log.named('node'), name: config.nodeName, ips: [config.nodeIP],
-      kubeletVersion: kubernetesVersion.gitVersion, labels: config.nodeLabels, report: (node) => this.#session.setNode(node),
+      kubeletVersion: kubernetesVersion.gitVersion, labels: config.nodeLabels, maxPods: config.resources.maxPods, allotment: config.resources.allotment, look: (disk) => this.#evictor.look(disk), report: (node) => this.#session.setNode(node),
     });
     this.#reach = new Reach({ clock, nodeName: config.nodeName, isInside: insideTest(() => clock.monotonic()) });
     this.#network = new PodNetwork({
@@ -171,8 +174,15 @@ class Agent {
       pause: { image: pauseImageName, archive: () => pauseImageTar(pauseArchs[process.arch] ?? 'amd64') },
       node: () => this.#node.facts(), cluster: () => this.#clusterDns(), hostResolver: () => hostResolver.settings(),
       report: (report) => this.#session.report(report), engine: (up) => { this.engineAnswers = up; this.#node.engine(up); }, outage: this.#outage, bridge: () => this.#network.network(), onLocal: () => this.#routeSoon(),
+      pressures: () => this.#evictor.pressures(),
       mayRemove: () => !state.healed || this.#outage.ms === undefined,
       ...(config.allowedUnsafeSysctls ? { unsafeSysctls: config.allowedUnsafeSysctls } : {}),
+    });
+    this.#evictor = new Evictor({
+      ...config.resources.eviction, clock, log: log.named('eviction'), tenants: () => this.#pods.tenants(), use: () => this.#pods.stats.use(),
+      observe: (images) => readSignals(images, config.dataDir), disk: () => this.#runtime.disk(),
+      diskUse: (pods) => this.#pods.diskUse(pods), reclaim: () => this.#pods.makeRoom(),
+      onShort: (starved) => this.#nodeEvent('Warning', 'EvictionThresholdMet', `Attempting to reclaim ${starved}`),
     });
     const credentials = new Credentials({
       identity, directory: join(config.dataDir, 'identity'), servers: (config.master ?? identity.server).split(','), token: config.token,
@@ -193,6 +203,7 @@ class Agent {
       openStream: (request, streamSignal, stream) => openStream(request, stream, {
         runtime: this.#runtime, target: (wanted) => this.#pods.logTarget(wanted),
         running: (wanted) => this.#pods.runningContainer(wanted), address: (wanted) => this.#pods.address(wanted), removeVolume, usage: () => this.#pods.stats.report(),
+        kubelet: { pods: () => this.#pods.pods(), use: () => this.#pods.stats.use(), nodeName: config.nodeName, now: () => clock.now() },
       }, streamSignal),
     });
   }

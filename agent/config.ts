@@ -3,6 +3,7 @@ import { networkInterfaces, hostname } from 'node:os';
 import { isIPv4 } from 'node:net';
 import { resolve } from 'node:path';
 import * as v from 'valibot';
+import { readResources, type ResourceConfig } from './node-resources.ts';
 
 const nodeName = v.pipe(v.string(), v.regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, 'must consist of lower case letters, digits, "-" and "."'), v.maxLength(253, 'must be at most 253 characters'));
 
@@ -20,6 +21,14 @@ const settings = {
   dataDir: v.exactOptional(v.pipe(v.string(), v.minLength(1, 'must be a directory'))),
   dockerHost: v.exactOptional(v.pipe(v.string(), v.check(isSocketName, 'must be a socket such as unix:///var/run/docker.sock'))),
   podNetwork: v.exactOptional(v.picklist(['auto', 'own', 'bridge'], 'must be auto, own or bridge')),
+  maxPods: v.exactOptional(v.pipe(v.union([v.string(), v.number()]), v.transform(String), v.regex(/^\d{1,6}$/, 'must be a number of pods'))),
+  kubeReserved: v.exactOptional(v.string()),
+  systemReserved: v.exactOptional(v.string()),
+  evictionHard: v.exactOptional(v.string()),
+  evictionSoft: v.exactOptional(v.string()),
+  evictionSoftGracePeriod: v.exactOptional(v.string()),
+  evictionPressureTransitionPeriod: v.exactOptional(v.string()),
+  evictionMaxPodGracePeriod: v.exactOptional(v.pipe(v.union([v.string(), v.number()]), v.transform(String), v.regex(/^\d{1,6}$/, 'must be a number of seconds'))),
   logLevel: v.exactOptional(v.picklist(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error')),
 };
 
@@ -44,6 +53,7 @@ export interface AgentConfig {
   readonly nodeLabels: Readonly<Record<string, string>>;
   /** Kernel parameters that pods may set beside the safe ones; `net.core.*` for all that begin so. */
   readonly allowedUnsafeSysctls?: readonly string[];
+  readonly resources: ResourceConfig;
   readonly dataDir: string;
   /** `unix:///…`: the engine's socket. */
   readonly dockerHost: string;
@@ -67,6 +77,7 @@ export function readAgentConfig(options: unknown, file: ConfigFile = {}): AgentC
     master: given.master?.split(',').map((one) => one.trim().replace(/^wss:/, 'https:').replace(/\/$/, '')).join(','), token: given.token,
     nodeName: given.nodeName ?? hostname().toLowerCase(), nodeIP: given.nodeIp ?? hostAddress(),
     ...(given.allowedUnsafeSysctls ? { allowedUnsafeSysctls: readSysctls(given.allowedUnsafeSysctls) } : {}),
+    resources: readResources(given, (message) => new ConfigError(message)),
     nodeLabels: readLabels(given.nodeLabels ?? ''), dataDir: resolve(given.dataDir ?? defaultDataDir),
     dockerHost: dockerHost.startsWith('/') ? `unix://${dockerHost}` : dockerHost, podNetwork: given.podNetwork ?? 'auto', logLevel: given.logLevel ?? 'info',
   };

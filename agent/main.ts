@@ -86,6 +86,14 @@ const settingFlags = (command: Command): Command => command
   .option('--data-dir <path>', 'Where identity and state are kept (default: /var/lib/wherry/agent)')
   .option('--docker-host <socket>', 'Docker engine (default: $DOCKER_HOST or unix:///var/run/docker.sock)')
   .option('--pod-network <mode>', 'Bridge for pods: own, with the node\'s podCIDR; the engine\'s; or auto: own where nodes share a network (default: auto)')
+  .option('--max-pods <count>', 'Pods that this node runs at most (default: 110)')
+  .option('--kube-reserved <amounts>', 'Kept from pods for the agent and the engine: cpu=100m,memory=200Mi,ephemeral-storage=1Gi')
+  .option('--system-reserved <amounts>', 'The same for the rest of the system')
+  .option('--eviction-hard <thresholds>', 'Below these, pods are evicted at once (default: memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%,imagefs.inodesFree<5%)')
+  .option('--eviction-soft <thresholds>', 'Below these, pods are evicted after a time')
+  .option('--eviction-soft-grace-period <times>', 'That time: memory.available=1m30s')
+  .option('--eviction-max-pod-grace-period <seconds>', 'What pods get then to end (default: 0)')
+  .option('--eviction-pressure-transition-period <time>', 'How long a node says that it lacks something after it last did (default: 5m)')
   .option('--log-level <level>', 'debug, info, warn or error (default: info)');
 
 const configFlags = (command: Command): Command => command

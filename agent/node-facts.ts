@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
 import { arch, availableParallelism, networkInterfaces, release, totalmem } from 'node:os';
-import type { DiskUsage } from './runtime/runtime.ts';
 
 /** What of a machine does not change while it is up. */
 export interface MachineFacts {
@@ -15,8 +14,6 @@ export interface MachineFacts {
   readonly bootId: string;
   readonly ips: readonly string[];
 }
-
-export interface Pressure { readonly memory: boolean; readonly disk: boolean; readonly pids: boolean; readonly diskBytes: number }
 
 const text = async (path: string): Promise<string> => (await readFile(path, 'utf8').catch(() => '')).trim();
 
@@ -40,21 +37,4 @@ function hostAddresses(): string[] {
     for (const address of addresses ?? []) if (!address.internal && address.family === 'IPv4') found.push(address.address);
   }
   return found.slice(0, 1);
-}
-
-// The kubelet's default eviction thresholds: memory.available<100Mi, imagefs.available<15%.
-const minMemoryBytes = 100 * 2 ** 20;
-const minDiskShare = 0.15;
-const maxPidShare = 0.95;
-
-export async function pressure(disk: DiskUsage): Promise<Pressure> {
-  const [meminfo, loadavg, pidMax] = await Promise.all([text('/proc/meminfo'), text('/proc/loadavg'), text('/proc/sys/kernel/pid_max')]);
-  const availableKiB = /^MemAvailable:\s*(\d+)/m.exec(meminfo)?.[1];
-  const tasks = Number(loadavg.split(' ')[3]?.split('/')[1] ?? 0);
-  return {
-    memory: availableKiB !== undefined && Number(availableKiB) * 1024 < minMemoryBytes,
-    disk: disk.capacityBytes > 0 && disk.availableBytes < disk.capacityBytes * minDiskShare,
-    pids: Number(pidMax) > 0 && tasks > Number(pidMax) * maxPidShare,
-    diskBytes: disk.capacityBytes,
-  };
 }

@@ -1,8 +1,17 @@
 import type { Node, NodeCondition } from '../shared/kinds/node.ts';
-import { formatBytes } from '../shared/quantity.ts';
+import { formatBytes, fromMilli } from '../shared/quantity.ts';
 import { toTime } from '../shared/time.ts';
-import type { MachineFacts, Pressure } from './node-facts.ts';
+import type { MachineFacts } from './node-facts.ts';
+import { keptBack, type PressureType, type Threshold } from './pods/thresholds.ts';
 import type { ImageDetails, RuntimeInfo } from './runtime/runtime.ts';
+
+/** What of a node is not for pods, as the kubelet's flags say it. */
+export interface Allotment {
+  /** Amounts by resource: what the system and the agent take. CPUs and bytes. */
+  readonly reserved: ReadonlyMap<string, number>;
+  /** Hard thresholds of memory and disk are kept free as well. */
+  readonly thresholds: readonly Threshold[];
+}
 
 export interface NodeInput {
   readonly name: string;
@@ -15,7 +24,10 @@ export interface NodeInput {
   readonly engine: RuntimeInfo | undefined;
   readonly engineError: string;
   readonly images: readonly ImageDetails[];
-  readonly pressure: Pressure;
+  readonly pressures: readonly PressureType[];
+  /** Size of the engine's disk. */
+  readonly diskBytes: number;
+  readonly allotment?: Allotment;
   /** Why the agent cannot write its state, if it cannot. */
   readonly trouble?: string | undefined;
   /** Where pods are: `''` while they have the network that they should have, or why not; undefined without one of their own. */
@@ -25,15 +37,13 @@ export interface NodeInput {
   readonly now: number;
 }
 
-/** What the kubelet sets aside before it calls the rest allocatable: the eviction threshold. */
-const memoryReserveBytes = 100 * 2 ** 20;
 const maxImages = 50;
 
 /** A host as a Node object, worded as the kubelet's setters word it (pkg/kubelet/nodestatus). Pure. */
 export function nodeObject(input: NodeInput): Node {
-  const { name, machine, maxPods, pressure } = input;
-  const capacity = resources(machine.cpus, machine.memoryBytes, pressure.diskBytes, maxPods);
-  const allocatable = resources(machine.cpus, Math.max(0, machine.memoryBytes - memoryReserveBytes), Math.floor(pressure.diskBytes * 0.9), maxPods);
+  const { name, machine, maxPods, diskBytes } = input;
+  const capacity = resources(machine.cpus, machine.memoryBytes, diskBytes, maxPods);
+  const allocatable = allocatableOf(input);
   return {
     apiVersion: 'v1', kind: 'Node',
     metadata: { name, labels: { ...labelsOf(name, machine), ...input.labels } },
@@ -63,6 +73,17 @@ const resources = (cpus: number, memoryBytes: number, diskBytes: number, pods: n
   cpu: String(cpus), memory: formatKi(memoryBytes), 'ephemeral-storage': formatKi(diskBytes), pods: String(pods),
 });
 
+/** Capacity without what is reserved and what eviction would keep free. */
+function allocatableOf({ machine: { cpus, memoryBytes }, maxPods, diskBytes, allotment }: NodeInput): Record<string, string> {
+  const { reserved = new Map<string, number>(), thresholds = [] } = allotment ?? {};
+  const kept = keptBack(thresholds, { memoryBytes, diskBytes });
+  const left = (resource: string, capacity: number, held = 0): number => Math.max(0, capacity - (reserved.get(resource) ?? 0) - held);
+  return {
+    ...resources(0, left('memory', memoryBytes, kept.memoryBytes), left('ephemeral-storage', diskBytes, kept.diskBytes), maxPods),
+    cpu: fromMilli(Math.round(left('cpu', cpus) * 1000)),
+  };
+}
+
 const formatKi = (bytes: number): string => formatBytes(Math.floor(bytes / 1024) * 1024);
 
 /** The largest first, as the scheduler's image locality cares for those most. */
@@ -73,7 +94,7 @@ function imagesOf(images: readonly ImageDetails[]): { names: string[]; sizeBytes
     .slice(0, maxImages);
 }
 
-function conditions({ pressure, trouble, network, engine, engineError, previous, now }: NodeInput): NodeCondition[] {
+function conditions({ pressures, trouble, network, engine, engineError, previous, now }: NodeInput): NodeCondition[] {
   const before = new Map(previous?.status.conditions?.map((condition) => [condition.type, condition]));
   const condition = (type: string, status: boolean, reason: string, message: string): NodeCondition => {
     const old = before.get(type);
@@ -82,12 +103,12 @@ function conditions({ pressure, trouble, network, engine, engineError, previous,
     return { type, status: text, lastTransitionTime: since ?? toTime(now), reason, message };
   };
   return [
-    pressure.memory ? condition('MemoryPressure', true, 'KubeletHasInsufficientMemory', 'kubelet has insufficient memory available')
+    pressures.includes('MemoryPressure') ? condition('MemoryPressure', true, 'KubeletHasInsufficientMemory', 'kubelet has insufficient memory available')
       : condition('MemoryPressure', false, 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'),
     trouble !== undefined ? condition('DiskPressure', true, 'AgentStateNotWritable', `the agent cannot write its state and takes on nothing new: ${trouble}`)
-      : pressure.disk ? condition('DiskPressure', true, 'KubeletHasDiskPressure', 'kubelet has disk pressure')
+      : pressures.includes('DiskPressure') ? condition('DiskPressure', true, 'KubeletHasDiskPressure', 'kubelet has disk pressure')
       : condition('DiskPressure', false, 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'),
-    pressure.pids ? condition('PIDPressure', true, 'KubeletHasInsufficientPID', 'kubelet has insufficient PID available')
+    pressures.includes('PIDPressure') ? condition('PIDPressure', true, 'KubeletHasInsufficientPID', 'kubelet has insufficient PID available')
       : condition('PIDPressure', false, 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'),
     ...(network === undefined ? [] : [condition('NetworkUnavailable', false, network === '' ? 'PodNetworkReady' : 'EngineBridge', network || 'pods have addresses of the cluster')]),
     engine ? condition('Ready', true, 'KubeletReady', 'kubelet is posting ready status')

@@ -2,9 +2,11 @@ import { isDeepStrictEqual } from 'node:util';
 import { sleep, type Clock } from '../shared/clock.ts';
 import type { Node } from '../shared/kinds/node.ts';
 import type { Log } from '../shared/log.ts';
-import { machineFacts, pressure, type MachineFacts, type Pressure } from './node-facts.ts';
+import { machineFacts, type MachineFacts } from './node-facts.ts';
 import { nodeObject } from './node-object.ts';
-import type { ImageDetails, Runtime, RuntimeInfo } from './runtime/runtime.ts';
+import type { Allotment } from './node-object.ts';
+import type { PressureType } from './pods/thresholds.ts';
+import type { DiskUsage, ImageDetails, Runtime, RuntimeInfo } from './runtime/runtime.ts';
 
 export interface NodeReporterOptions {
   readonly runtime: Runtime;
@@ -18,6 +20,10 @@ export interface NodeReporterOptions {
   readonly labels?: Readonly<Record<string, string>>;
   /** Default 110. */
   readonly maxPods?: number;
+  /** What is kept from pods; nothing by default. */
+  readonly allotment?: Allotment;
+  /** Looks at what the node may lack, and says what it does. Default: nothing is looked at. */
+  readonly look?: (images: DiskUsage) => Promise<readonly PressureType[]>;
   /** Receives the node object when something in it changed; times of heartbeat are left to the master. */
   readonly report: (node: Node) => void;
   /** How often pressure is looked at, and with every sixth time the images. Default 10 s. */
@@ -31,7 +37,8 @@ export class NodeReporter {
   #engine: RuntimeInfo | undefined;
   #engineError = 'container runtime status check may not have completed yet';
   #images: readonly ImageDetails[] = [];
-  #pressure: Pressure = { memory: false, disk: false, pids: false, diskBytes: 0 };
+  #pressures: readonly PressureType[] = [];
+  #diskBytes = 0;
   #trouble: string | undefined;
   #network: string | undefined;
   #reported: Node | undefined;
@@ -102,7 +109,9 @@ export class NodeReporter {
       const fresh = this.#engine === undefined;
       this.#engine ??= await runtime.info();
       if (images || fresh) this.#images = await runtime.images();
-      this.#pressure = await pressure(await runtime.disk());
+      const disk = await runtime.disk();
+      this.#diskBytes = disk.capacityBytes;
+      this.#pressures = await this.#options.look?.(disk) ?? [];
     } catch (error) {
       log.debug('cannot look at the engine', { error });
       this.#engine = undefined;
@@ -111,11 +120,11 @@ export class NodeReporter {
   }
 
   #tell(): void {
-    const { name, kubeletVersion, labels = {}, maxPods = 110, clock, report } = this.#options;
+    const { name, kubeletVersion, labels = {}, maxPods = 110, allotment, clock, report } = this.#options;
     if (!this.#machine) return;
     const node = nodeObject({
       name, kubeletVersion, labels, maxPods, ips: this.facts().ips, machine: this.#machine, engine: this.#engine, engineError: this.#engineError,
-      images: this.#images, pressure: this.#pressure, trouble: this.#trouble, network: this.#network, previous: this.#reported, now: clock.now(),
+      images: this.#images, pressures: this.#pressures, diskBytes: this.#diskBytes, ...(allotment ? { allotment } : {}), trouble: this.#trouble, network: this.#network, previous: this.#reported, now: clock.now(),
     });
     if (isDeepStrictEqual(node, this.#reported)) return;
     this.#reported = node;

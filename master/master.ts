@@ -14,6 +14,7 @@ import { coreAuthorizer, type Authorizer } from './api/authorize.ts';
 import type { Exchange } from './api/exchange.ts';
 import { anyOf, rbacAuthorizer } from './api/rbac.ts';
 import { createApiServer, type Tls } from './api/server.ts';
+import { proxies } from './api/proxy.ts';
 import { podStreams } from './api/streams.ts';
 import { tokenRequests } from './api/token-request.ts';
 import { backupMaster } from './backup.ts';
@@ -103,7 +104,7 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
   const accountTokens = new AccountTokens({ registry, clock, key: await openAccountKey(join(config.dataDir, 'pki')), issuer: `https://kubernetes.default.svc.${config.clusterDomain}` });
   const credentials = new NodeCredentials({ registry, clock, log: log.named('nodes'), windowMs: config.offlineWindowMs, agentPaths: [sessionPath, identityPath, binaryPath] });
   const hub = new Hub({
-    registry, clock, log: log.named('hub'), enroller: createEnroller({ registry, pki, clock, certificateMs: config.nodeCertificateMs }),
+    registry, clock, log: log.named('hub'), recorder, enroller: createEnroller({ registry, pki, clock, certificateMs: config.nodeCertificateMs }),
     admits: (node) => credentials.knows(node), onUpgradeStatus: (node, status) => upgrades.heard(node, status), podToken: (node, request) => podToken(registry, accountTokens, node, request), masterVersion: version, graceMs: config.nodeMonitorGraceMs,
     settings: (node) => ({ serviceCIDR: config.serviceCidr.text, clusterDomain: config.clusterDomain, clusterDNS, podCIDR: registry.find(nodes, '', node)?.spec?.podCIDR ?? '', clusterCIDR: config.clusterCidr.text }),
   });
@@ -125,7 +126,7 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
     nodeAuthenticator: credentials,
     usages: new NodeUsages({ clock, log: log.named('usage'), openStream: (node, request) => hub.openStream(node, request) }),
     podLogs: new PodLogs({ registry, clock, openStream: (node, request) => hub.openStream(node, request) }),
-    subresources: [...podStreams({ registry, openStream: (node, request) => hub.openStream(node, request) }), tokenRequests(accountTokens)],
+    subresources: [...podStreams({ registry, openStream: (node, request) => hub.openStream(node, request) }), ...proxies({ registry, random, openStream: (node, request) => hub.openStream(node, request) }), tokenRequests(accountTokens)],
     routes: [
       ...tokenRoutes({ registry, clock, authorityHash: pki.authorityHash }),
       identityRoute,

@@ -67,6 +67,24 @@ export type ItemOf<K extends Item['type']> = Extract<Item, { type: K }>;
 export type ServiceItem = ItemOf<'service'>;
 export type EndpointsItem = ItemOf<'endpoints'>;
 
+const itemTypes: ReadonlySet<string> = new Set(Item.options.map((option) => option.entries.type.literal));
+
+/** Whether an item is one of {@link Item}, as far as its type tells: a later version may have made it. */
+export const isKnownItem = (item: { readonly type: string }): boolean => itemTypes.has(item.type);
+
+/** Items of one sync. Those of a type that is not known here are passed over, and the others are taken. */
+const Items = v.pipe(
+  v.custom<{ type: string }[]>((input) => Array.isArray(input) && input.every((item: { type?: unknown } | null) => typeof item?.type === 'string'), 'expected a list of items'),
+  v.transform((items) => (items.every(isKnownItem) ? items : items.filter(isKnownItem))),
+  v.array(Item),
+);
+
+/**
+ * What agents know beyond the first version, as they say in `hello`: item types and stream requests. The master sends no
+ * other to an agent. Append with each that is added; see protocol.md.
+ */
+export const agentKnows = ['claim', 'removeVolume'] as const;
+
 /** `pod/default/web-1`: the identity of an item in state files and deltas. */
 export function itemKey(item: Item): string {
   switch (item.type) {
@@ -121,6 +139,8 @@ export const StreamRequest = v.variant('type', [
   v.object({ type: v.literal('removeVolume'), volume: text, path: text }),
   // What the node and its containers use now: one document of usage.ts, from the agent.
   v.object({ type: v.literal('usage') }),
+  // HTTP/1.1, of which the agent is the server: nodes/NAME/proxy. Each stream is one connection.
+  v.object({ type: v.literal('kubelet') }),
 ]);
 export type StreamRequest = v.InferOutput<typeof StreamRequest>;
 
@@ -165,6 +185,10 @@ export const messages = {
     relays: v.exactOptional(v.boolean()),
     /** Whether the agent takes streams of type `usage`. */
     usage: v.exactOptional(v.boolean()),
+    /** Whether the agent takes streams of type `kubelet`. */
+    kubelet: v.exactOptional(v.boolean()),
+    /** Of {@link agentKnows}, what the agent does. */
+    knows: v.exactOptional(v.pipe(v.array(text), v.maxLength(256))),
   })),
   /** The answer; `leaseMs` is how long the master waits for a sign of life, `heartbeatMs` how often one is due. */
   welcome: message('master', v.object({
@@ -183,7 +207,7 @@ export const messages = {
    * `from` and `revision` are those of the whole (a `patch` may be the last part). Items are whole, so a sync may be
    * applied by an agent that holds any revision in [`from`, `revision`).
    */
-  sync: message('master', v.object({ epoch: text, from: count, revision: count, items: v.array(Item), removed: v.array(text), more: v.boolean() })),
+  sync: message('master', v.object({ epoch: text, from: count, revision: count, items: Items, removed: v.array(text), more: v.boolean() })),
   /**
    * Everything up to `revision` is on the agent's disk. `items`, in the first ack of a session, is how many it holds: the
    * master sends a snapshot when the agent has kept something whose removal the master no longer remembers.
@@ -263,6 +287,17 @@ export class ProtocolError extends Error {
   }
 }
 
+/** The peer sent something of a later version, which is passed over. `stream`: it is a stream that it opened, which must be refused. */
+export class UnknownMessage extends ProtocolError {
+  readonly stream: number | undefined;
+
+  constructor(what: string, stream?: number) {
+    super(what);
+    this.name = 'UnknownMessage';
+    this.stream = stream;
+  }
+}
+
 /** First byte of a frame: 0 is a control message, 255 a compressed one, others are channel.ts's. */
 const controlFrame = 0;
 const deflatedFrame = 255;
@@ -336,19 +371,32 @@ function arrayHeader(length: number): Buffer {
 /**
  * Reads a control frame of the side `from`.
  * @throws ProtocolError when it is none, or its payload fails the message's schema
+ * @throws UnknownMessage when a later master may well have sent it
  */
 export function decodeMessage<F extends 'agent' | 'master'>(frame: Uint8Array, from: F): Message<F> {
   if (frame[0] === deflatedFrame && from === 'master') return decodeMessage(inflateFrame(frame), from);
   const name = frame.length >= 2 && frame[0] === controlFrame ? names[frame[1]!] : undefined;
+  if (!name && from === 'master' && frame[0] === controlFrame && frame.length >= 2) throw new UnknownMessage(`message ${frame[1]}`);
   if (!name) throw new ProtocolError(`frame of ${frame.length} bytes is no control message`);
   const spec: MessageSpec = messages[name];
   if (spec.from !== from) throw new ProtocolError(`message ${name} is not for ${from} to send`);
-  const result = v.safeParse(spec.schema, unpack(name, frame.subarray(2)));
+  const payload = unpack(name, frame.subarray(2));
+  const result = v.safeParse(spec.schema, payload);
   if (!result.success) {
+    if (name === 'open') refuseUnknown(payload);
     const issue = result.issues[0];
     throw new ProtocolError(`message ${name}: ${v.getDotPath(issue) ?? 'payload'}: ${issue.message}`);
   }
   return { name, payload: result.output } as Message<F>;
+}
+
+const streamTypes: ReadonlySet<string> = new Set(StreamRequest.options.map((option) => option.entries.type.literal));
+
+/** @throws UnknownMessage for a stream whose request is of a type that is not known here */
+function refuseUnknown(open: unknown): void {
+  const { id, request } = (open ?? {}) as { id?: unknown; request?: { type?: unknown } | null };
+  const type = request?.type;
+  if (Number.isInteger(id) && typeof type === 'string' && !streamTypes.has(type)) throw new UnknownMessage(`stream request ${JSON.stringify(type)}`, id as number);
 }
 
 function unpack(name: string, body: Uint8Array): unknown {

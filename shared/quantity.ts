@@ -103,9 +103,12 @@ export function canonicalQuantity(text: string): string {
 }
 
 /** Nearest floating-point number of base units: `500m` is 0.5. @throws StatusError 400 */
-export function parseQuantity(text: string): number {
+export const parseQuantity = (text: string): number => commonNumber(text) ?? toNumber(parse(text).nano);
+
+/** {@link parseQuantity} of what nearly every manifest says, without arithmetic on big integers; undefined for the rest. */
+function commonNumber(text: string): number | undefined {
   const parts = common.exec(text);
-  if (!parts) return toNumber(parse(text).nano);
+  if (!parts) return undefined;
   const digits = Number(parts[1]);
   // A division is exact where a multiplication by 0.001 is not.
   return parts[2] === undefined ? digits : parts[2] === 'm' ? digits / 1000 : digits * multipliers[parts[2]]!;
@@ -150,6 +153,9 @@ export const fromMilli = (milli: number): string => print({ nano: BigInt(Math.ce
 /** Negative, zero or positive as `a` is less than, equal to or more than `b`. @throws StatusError 400 */
 export function compareQuantity(a: string, b: string): number {
   if (a === b) return 0;
+  // Rounding keeps the order, so that unequal numbers decide; only equal ones may hide a difference, and huge ones a limit.
+  const [quick = Infinity, other = Infinity] = [commonNumber(a), commonNumber(b)];
+  if (quick !== other && quick < 2 ** 53 && other < 2 ** 53) return quick < other ? -1 : 1;
   const left = parse(a).nano;
   const right = parse(b).nano;
   return left < right ? -1 : left > right ? 1 : 0;

@@ -3,6 +3,8 @@ export class FormatError extends Error {}
 
 const maxNameBytes = 255;
 const maxLabelBytes = 63;
+/** Pointers followed for one name: more than it can have labels make nothing but work. */
+const maxPointers = 127;
 const plain = /^[\w-]+$/;
 
 /**
@@ -17,6 +19,7 @@ export function readName(buffer: Buffer, start: number): { readonly name: string
   let bytes = 1;
   // Pointers may lead backwards only, so that they cannot go round.
   let floor = start;
+  let pointers = 0;
   for (;;) {
     const length = buffer[at];
     if (length === undefined) throw new FormatError('name ends past the message');
@@ -26,6 +29,7 @@ export function readName(buffer: Buffer, start: number): { readonly name: string
       if (low === undefined) throw new FormatError('name ends past the message');
       const target = (length & 0x3f) << 8 | low;
       if (target >= floor) throw new FormatError('name points forward');
+      if (++pointers > maxPointers) throw new FormatError('name of too many pointers');
       end ??= at + 2;
       at = floor = target;
       continue;

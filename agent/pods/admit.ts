@@ -4,6 +4,8 @@ import { amount } from '../runtime/amount.ts';
 import { appArmorOf } from '../runtime/docker-spec.ts';
 import type { Failure } from './ending.ts';
 import type { NodeFacts } from './fields.ts';
+import { isCritical } from './rank.ts';
+import { qosClass } from '../runtime/qos.ts';
 import { forbiddenSysctl } from '../runtime/sysctls.ts';
 
 export interface AdmitInput {
@@ -15,6 +17,8 @@ export interface AdmitInput {
   readonly appArmor: boolean;
   /** Names, or prefixes that end with an asterisk, of kernel parameters that pods may set beside the safe ones. */
   readonly unsafeSysctls: readonly string[];
+  /** What the node lacks, as its conditions have it; nothing by default. */
+  readonly pressures?: readonly string[];
 }
 
 /**
@@ -23,6 +27,8 @@ export interface AdmitInput {
  */
 export function admit(input: AdmitInput): Failure | undefined {
   const { pod, node } = input;
+  const short = pressed(input);
+  if (short) return short;
   if (pod.spec.os && pod.spec.os.name !== 'linux') return { reason: 'PodOSNotSupported', message: 'Failed to admit pod as the OS field doesn\'t match node OS' };
   const predicate = (name: string): Failure => ({ reason: name, message: `Predicate ${name} failed` });
   const full = lacking(input);
@@ -34,6 +40,17 @@ export function admit(input: AdmitInput): Failure | undefined {
   if (!input.appArmor && confined(pod)) return { reason: 'AppArmor', message: 'Cannot enforce AppArmor: AppArmor is not enabled on the host' };
   return undefined;
 }
+
+/** While something is short, only the system's pods are taken on, and those that ask for memory if that is all that is short. */
+function pressed({ pod, pressures = [] }: AdmitInput): Failure | undefined {
+  if (pressures.length === 0 || isCritical(pod)) return undefined;
+  if (pressures.length === 1 && pressures[0] === 'MemoryPressure' && (qosClass(pod.spec) !== 'BestEffort' || toleratesMemoryPressure(pod))) return undefined;
+  return { reason: 'Evicted', message: `The node had condition: [${pressures.join(' ')}]. ` };
+}
+
+const toleratesMemoryPressure = ({ spec }: Pod): boolean => (spec.tolerations ?? []).some(({ key, operator, effect, value }) =>
+  (!effect || effect === 'NoSchedule') && (operator === 'Exists' ? !key || key === memoryPressureTaint : key === memoryPressureTaint && !value));
+const memoryPressureTaint = 'node.kubernetes.io/memory-pressure';
 
 const containersOf = ({ spec }: Pod): Container[] => [...(spec.initContainers ?? []), ...spec.containers];
 
@@ -56,7 +73,7 @@ function lacking({ pod, others, node }: AdmitInput): Failure | undefined {
 }
 
 /** What a pod asks for: its containers and sidecars together, or an init container with the sidecars before it if that is more. */
-function requestOf({ spec }: Pod, resource: string): number {
+export function requestOf({ spec }: Pod, resource: string): number {
   if (resource === 'pods') return 1;
   const asked = ({ resources }: Container): number => Math.ceil((amount(resources?.requests?.[resource] ?? resources?.limits?.[resource]) ?? 0) * unit(resource));
   let sidecars = 0;

@@ -12,6 +12,8 @@ export interface ConditionsInput {
   /** Last reported. */
   readonly previous: readonly PodCondition[];
   readonly now: number;
+  /** Why the node evicted it, if it did. */
+  readonly disruption?: string | undefined;
 }
 
 type Fact = Pick<PodCondition, 'type' | 'status' | 'reason' | 'message'>;
@@ -27,8 +29,18 @@ export function conditionsOf(input: ConditionsInput): PodCondition[] {
     { type: 'PodScheduled', status: 'True' },
   ];
   const before = new Map(input.previous.map((condition) => [condition.type, condition]));
-  const others = [...(input.pod.status?.conditions ?? [])].filter((condition) => !own.has(condition.type ?? ''));
-  return [...facts.map((fact) => dated(fact, before.get(fact.type), input.now)), ...others];
+  const disruption = disruptionOf(input, before.get(disruptionTarget));
+  const others = [...(input.pod.status?.conditions ?? [])]
+    .filter((condition) => !own.has(condition.type ?? '') && (!disruption || condition.type !== disruptionTarget));
+  return [...facts.map((fact) => dated(fact, before.get(fact.type), input.now)), ...(disruption ? [disruption] : []), ...others];
+}
+
+const disruptionTarget = 'DisruptionTarget';
+
+/** That this node evicted the pod, now or before: nobody takes that back. */
+function disruptionOf({ disruption, now }: ConditionsInput, before: PodCondition | undefined): PodCondition | undefined {
+  if (before?.reason === 'TerminationByKubelet') return before;
+  return disruption === undefined ? undefined : { type: disruptionTarget, status: 'True', reason: 'TerminationByKubelet', message: disruption, lastTransitionTime: toTime(now) };
 }
 
 function dated(fact: Fact, before: PodCondition | undefined, now: number): PodCondition {

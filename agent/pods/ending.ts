@@ -12,6 +12,8 @@ export interface Failure {
   readonly rejected?: boolean;
   /** Time that its containers have to end, in seconds; the pod's own by default. */
   readonly graceSeconds?: number;
+  /** The node ended it for want of something, which its conditions tell. */
+  readonly disrupted?: boolean;
 }
 
 /** Grace of a pod that is no longer wanted here at all, in seconds. */

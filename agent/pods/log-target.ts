@@ -23,6 +23,7 @@ export function logTarget(
 
 function absence(status: ContainerStatus | undefined): string {
   const reason = status?.state?.waiting?.reason;
+  if (!status) return 'not available';
   switch (reason) {
     case undefined: return 'waiting to start - no logs yet';
     case 'ErrImagePull': return 'waiting to start: image can\'t be pulled';

@@ -15,8 +15,10 @@ import type { PodTokens } from '../volumes/tokens.ts';
 import { admit } from './admit.ts';
 import { forcedGraceSeconds, type Failure } from './ending.ts';
 import type { EventSink } from './events.ts';
+import type { Tenant } from './evictor.ts';
 import type { NodeFacts } from './fields.ts';
 import { collectImages } from './gc.ts';
+import { makeRoom } from './make-room.ts';
 import { Images } from './images.ts';
 import type { OutageView, PodContext } from './pod-state.ts';
 import { logTarget } from './log-target.ts';
@@ -59,6 +61,8 @@ export interface PodManagerOptions {
   readonly outage?: OutageView;
   /** Whether containers of pods that the state does not know may be removed: not when it may have lost some. Default: always. */
   readonly mayRemove?: () => boolean;
+  /** What the node lacks; nothing by default. */
+  readonly pressures?: () => readonly string[];
   /** Kernel parameters that pods may set beside the safe ones; an asterisk at the end stands for any. */
   readonly unsafeSysctls?: readonly string[];
   /** Where seccomp profiles of the node are. Default: where the kubelet has them, /var/lib/kubelet/seccomp. */
@@ -118,7 +122,7 @@ export class PodManager {
 
   #admit(pod: Pod): Failure | undefined {
     const others = [...this.#workers.values()].filter((worker) => worker.active && worker.pod.metadata.uid !== pod.metadata.uid).map((worker) => worker.pod);
-    return admit({ pod, others, node: this.#options.node(), appArmor: this.#appArmor, unsafeSysctls: this.#options.unsafeSysctls ?? [] });
+    return admit({ pod, others, node: this.#options.node(), appArmor: this.#appArmor, unsafeSysctls: this.#options.unsafeSysctls ?? [], pressures: this.#options.pressures?.() ?? [] });
   }
 
   /** The container whose log is asked for, or why there is none; undefined when the pod is not here. */
@@ -165,6 +169,29 @@ export class PodManager {
   /** What the node and its containers use, measured now. */
   get stats(): Stats {
     return (this.#stats ??= new Stats({ runtime: this.#options.runtime, clock: this.#options.clock, running: () => this.running() }));
+  }
+
+  /** Pods of this node as those see them who may evict one. */
+  tenants(): Iterable<Tenant> {
+    return this.#workers.values();
+  }
+
+  /** Bytes of disk that pods take, by uid: what containers have written, by name, and under `''` what is in emptyDirs. */
+  async diskUse(pods: readonly Pod[]): Promise<Map<string, Map<string, number>>> {
+    const written = await this.#options.runtime.writtenBytes(label.owner, this.#context.owner);
+    return new Map(await Promise.all(pods.map(async (pod): Promise<[string, Map<string, number>]> => {
+      const uid = pod.metadata.uid ?? '';
+      const volumes = await this.#context.volumes.usage(pod, 'disk').catch(() => new Map<string, number>());
+      const used = new Map([['', [...volumes.values()].reduce((sum, bytes) => sum + bytes, 0)]]);
+      for (const { id, name } of this.#workers.get(uid)?.views ?? []) if (name !== sandboxName) used.set(name, (used.get(name) ?? 0) + (written.get(id) ?? 0));
+      return [uid, used];
+    })));
+  }
+
+  /** Removes what the node can do without, for want of disk. */
+  async makeRoom(): Promise<void> {
+    const { runtime, log } = this.#options;
+    await makeRoom({ runtime, log, pods: this.#workers.values(), keep: this.#context.pauseImage });
   }
 
   /** A pod's present addresses and readiness; `gone` when it is not (or no longer) here, undefined while nobody has looked. */

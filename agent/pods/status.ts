@@ -45,7 +45,7 @@ export function podStatus(given: StatusInput): PodStatus {
   return {
     ...(pod.metadata.generation === undefined ? {} : { observedGeneration: pod.metadata.generation }),
     phase,
-    conditions: conditionsOf({ pod, phase, sandboxUp: sandboxOf(input.views)?.state === 'running', initStatuses, appStatuses, previous: previous?.conditions ?? pod.status?.conditions ?? [], now }) as PodCondition[],
+    conditions: conditionsOf({ pod, phase, sandboxUp: sandboxOf(input.views)?.state === 'running', initStatuses, appStatuses, previous: previous?.conditions ?? pod.status?.conditions ?? [], now, disruption: failure?.disrupted ? failure.message : undefined }) as PodCondition[],
     ...(phase === 'Failed' && (failure || previous?.reason) ? { reason: failure?.reason ?? previous?.reason ?? '', message: failure?.message ?? previous?.message ?? '' } : {}),
     ...(input.hostIPs[0] ? { hostIP: input.hostIPs[0], hostIPs: input.hostIPs.map((ip) => ({ ip })) } : {}),
     ...(ips[0] ? { podIP: ips[0], podIPs: ips.map((ip) => ({ ip })) } : {}),

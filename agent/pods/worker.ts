@@ -81,6 +81,11 @@ export class PodWorker {
     return !this.#removed && !this.#state.failure && phase !== 'Failed' && phase !== 'Succeeded';
   }
 
+  /** Something of it runs. */
+  get running(): boolean {
+    return this.views.some(({ state }) => state === 'running');
+  }
+
   get views(): readonly ContainerView[] {
     return [...this.#state.views.values()];
   }
@@ -118,10 +123,10 @@ export class PodWorker {
     this.wake();
   }
 
-  /** Ends the pod for good, because it takes more than it may. */
-  evict(message: string): void {
+  /** Ends the pod for good, because it takes more than it may or (`byNode`) the node lacks something. */
+  evict(message: string, { graceSeconds = evictionGraceSeconds, byNode = false }: { readonly graceSeconds?: number; readonly byNode?: boolean } = {}): void {
     if (!this.active || this.#ending()) return;
-    this.#state.failure = { reason: 'Evicted', message, graceSeconds: evictionGraceSeconds };
+    this.#state.failure = { reason: 'Evicted', message, graceSeconds, ...(byNode ? { disrupted: true } : {}) };
     this.#options.context.events.event(involvedPod(this.pod), 'Warning', 'Evicted', message);
     this.wake();
   }

@@ -168,7 +168,7 @@ export class DockerRuntime implements Runtime {
   async disk(): Promise<DiskUsage> {
     this.#rootDir ??= (await this.info()).rootDir;
     const usage = await statfs(this.#rootDir).catch((error: Error) => { throw new RuntimeError('failed', error.message); });
-    return { capacityBytes: usage.blocks * usage.bsize, availableBytes: usage.bavail * usage.bsize };
+    return { capacityBytes: usage.blocks * usage.bsize, availableBytes: usage.bavail * usage.bsize, inodes: usage.files, inodesFree: usage.ffree };
   }
 
   async defaultSubnets(): Promise<string[]> {
@@ -190,6 +190,11 @@ export class DockerRuntime implements Runtime {
       IPAM: { Driver: 'default', Config: [{ Subnet: subnet }] },
       Options: { 'com.docker.network.bridge.name': bridge, ...open },
     }));
+  }
+
+  async writtenBytes(label: string, value: string): Promise<Map<string, number>> {
+    const found = await attempt(this.#docker.listContainers({ all: true, size: true, filters: { label: [`${label}=${value}`] } })) as (Docker.ContainerInfo & { readonly SizeRw?: number })[];
+    return new Map(found.map(({ Id: id, SizeRw: bytes = 0 }) => [id, bytes]));
   }
 
   async stats(id: string): Promise<ContainerStats | undefined> {

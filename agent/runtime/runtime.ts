@@ -165,7 +165,13 @@ export interface RuntimeInfo {
   readonly rootDir: string;
 }
 
-export interface DiskUsage { readonly capacityBytes: number; readonly availableBytes: number }
+export interface DiskUsage {
+  readonly capacityBytes: number;
+  readonly availableBytes: number;
+  /** File system's inodes, where it has a fixed number of them. */
+  readonly inodes?: number;
+  readonly inodesFree?: number;
+}
 export interface ContainerStats { readonly cpuNanoseconds: number; readonly memoryBytes: number; readonly pids: number }
 /** Credentials of one registry. */
 export interface RegistryAuth { readonly username: string; readonly password: string; readonly serveraddress: string }
@@ -231,6 +237,8 @@ export interface Runtime {
   info(): Promise<RuntimeInfo>;
   /** Of the file system that holds images. */
   disk(): Promise<DiskUsage>;
+  /** Bytes that containers with `label` set to `value` have written over their images, by id. The engine adds them up: it may take long. */
+  writtenBytes(label: string, value: string): Promise<Map<string, number>>;
   /** Undefined when it does not run. */
   stats(id: string): Promise<ContainerStats | undefined>;
 }

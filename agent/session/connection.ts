@@ -1,7 +1,8 @@
 import { Channel, relayWindow } from '../../shared/channel.ts';
 import { StreamReset, type ByteStream } from '../../shared/byte-stream.ts';
-import { decodeMessage, encodeMessage, isControl, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload } from '../../shared/protocol.ts';
+import { agentKnows, decodeMessage, encodeMessage, isControl, ProtocolError, protocolVersion, UnknownMessage, type Handlers, type MessageName, type Payload } from '../../shared/protocol.ts';
 import type { FrameSocket } from '../../shared/socket.ts';
+import { heldFor, noteKnown } from './known.ts';
 import { Inbound, type Applied } from './inbound.ts';
 import type { SessionOptions } from './options.ts';
 import type { Outbox } from './outbox.ts';
@@ -72,7 +73,7 @@ export class Connection {
     const aborted = (): void => this.#end('stopping');
     signal.addEventListener('abort', aborted, { once: true });
     this.#socket.listen({ frame: (bytes) => this.#frame(bytes), end: (why) => this.#end(why) });
-    this.#control('hello', { protocol: protocolVersion, agentVersion, node, bootId, ...state.held, items: state.items.size, ...(this.#options.upgrade ? { upgrades: this.#options.upgrade.arch } : {}), relays: true, usage: true });
+    this.#control('hello', { protocol: protocolVersion, agentVersion, node, bootId, ...heldFor(state), items: state.items.size, knows: [...agentKnows], ...(this.#options.upgrade ? { upgrades: this.#options.upgrade.arch } : {}), relays: true, usage: true, kubelet: true });
     this.#beat();
     if (signal.aborted) aborted();
     await over;
@@ -156,9 +157,16 @@ export class Connection {
       const message = decodeMessage(bytes, 'master');
       (this.#handlers[message.name] as (payload: unknown) => void)(message.payload);
     } catch (error) {
+      if (error instanceof UnknownMessage) return this.#unknown(error);
       if (!(error instanceof ProtocolError) && !(error instanceof StreamReset)) this.#options.log.error('handling a frame of the master failed', { error });
       this.#end((error as Error).message);
     }
+  }
+
+  /** A later master's message is not for this agent: nothing else of the session suffers. */
+  #unknown({ message, stream }: UnknownMessage): void {
+    this.#options.log.debug('the master sent what this agent does not know', { what: message });
+    if (stream !== undefined) this.#channel.refuse(stream, new StreamReset(501, `the agent of node "${this.#options.node}" is too old for ${message}`));
   }
 
   /** The inbound side once welcomed. @throws ProtocolError before */
@@ -199,6 +207,7 @@ export class Connection {
       if (result.type === 'resync') this.#control('resync', { reason: result.reason });
       if (result.type !== 'held') return;
       this.#control('ack', { epoch: result.epoch, revision: result.revision, ...(this.#countedItems ? {} : { items: this.#options.state.items.size }) });
+      if (!this.#countedItems) noteKnown(this.#options.state).catch((error: unknown) => this.#options.log.warn('what this agent knows could not be noted', { error }));
       this.#countedItems = true;
       if (this.#current) return;
       this.#current = true;

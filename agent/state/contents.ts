@@ -1,4 +1,4 @@
-import { itemKey, type Item } from '../../shared/protocol.ts';
+import { isKnownItem, itemKey, type Item } from '../../shared/protocol.ts';
 import type { Batch } from './state.ts';
 import type { JournalRecord } from './records.ts';
 
@@ -19,7 +19,8 @@ export class Contents {
   apply(batch: Omit<Batch, 'removed'> & { readonly removed: readonly string[] }, bytes: number): string[] {
     const changed = new Set<string>(batch.removed);
     if (batch.complete) for (const key of this.items.keys()) changed.add(key);
-    const items = new Map(batch.items.map((item) => [itemKey(item), item]));
+    // A later version of the agent may have written others.
+    const items = new Map(batch.items.filter(isKnownItem).map((item) => [itemKey(item), item]));
     for (const key of changed) if (!items.has(key)) this.#remove(key);
     const share = bytes / Math.max(1, items.size);
     for (const [key, item] of items) {

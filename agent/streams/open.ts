@@ -1,11 +1,14 @@
 import { StreamReset, type ByteStream } from '../../shared/byte-stream.ts';
 import type { StreamRequest } from '../../shared/protocol.ts';
+import type { KubeletOptions } from './kubelet.ts';
 import type { LogsOptions } from './logs.ts';
 import type { PortForwardOptions } from './port-forward.ts';
 import type { ProcessOptions } from './process.ts';
 import type { UsageOptions } from './usage.ts';
 
 export interface StreamOptions extends LogsOptions, ProcessOptions, PortForwardOptions, UsageOptions {
+  /** What `nodes/NAME/proxy` shows. */
+  readonly kubelet?: KubeletOptions;
   /** Removes the directory of a volume of this node. */
   readonly removeVolume?: (volume: string, path: string) => Promise<void>;
 }
@@ -18,6 +21,7 @@ export async function* openStream(request: StreamRequest, stream: ByteStream, op
     case 'attach': return yield* (await import('./attach.ts')).attach(request, stream, options, signal);
     case 'relay': return yield* (await import('./port-forward.ts')).relay(request, stream, options, signal);
     case 'usage': return yield* (await import('./usage.ts')).usage(options);
+    case 'kubelet': return yield* (await import('./kubelet.ts')).kubelet(stream, options.kubelet, signal);
     case 'removeVolume': return remove(request, options);
     case 'portForward': return yield* (await import('./port-forward.ts')).portForward(request, stream, options, signal);
   }

@@ -89,7 +89,9 @@ export class Volumes {
   async podFile(pod: Pod, name: string, text: string): Promise<string> {
     const folder = this.#podFolder(pod.metadata.uid ?? '');
     const file = join(folder, name);
-    if ((await readFile(file, 'utf8').catch(() => undefined)) === text) return file;
+    // The pod may write to it, and make it as large as the disk.
+    const { size } = await stat(file).catch(() => ({ size: -1 }));
+    if (size === Buffer.byteLength(text) && (await readFile(file, 'utf8')) === text) return file;
     await mkdir(folder, { recursive: true });
     await writeFile(file, text);
     await chmod(file, 0o644);
@@ -199,10 +201,10 @@ export class Volumes {
     });
   }
 
-  /** Bytes that a pod's emptyDirs with a limit use, by volume. */
-  async usage(pod: Pod): Promise<Map<string, number>> {
-    const limited = (pod.spec.volumes ?? []).filter((volume) => volume.emptyDir?.sizeLimit);
-    return new Map(await Promise.all(limited.map(async (volume) => [volume.name, await usedBytes(this.#path(pod, volume, this.#resolve(pod, volume)))] as const)));
+  /** Bytes that a pod's emptyDirs use, by volume: of those with a limit, or of those on disk. */
+  async usage(pod: Pod, which: 'limited' | 'disk' = 'limited'): Promise<Map<string, number>> {
+    const asked = (pod.spec.volumes ?? []).filter(({ emptyDir }) => (which === 'limited' ? emptyDir?.sizeLimit : emptyDir && emptyDir.medium !== 'Memory'));
+    return new Map(await Promise.all(asked.map(async (volume) => [volume.name, await usedBytes(this.#path(pod, volume, this.#resolve(pod, volume)))] as const)));
   }
 }
 

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readFile, realpath } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -7,17 +8,28 @@ const run = promisify(execFile);
 /** A server that does not answer must not hold a pod for longer. */
 const limitMs = 120_000;
 
-/** Paths at or below a folder on which something is mounted, in the order in which it was. */
+/** Paths at or below a folder on which something is mounted, as the kernel names them, in the order in which it was. */
 export async function mountsUnder(folder: string): Promise<string[]> {
-  return mountPoints(await readFile('/proc/self/mountinfo', 'utf8').catch(() => '')).filter((path) => path === folder || path.startsWith(`${folder}/`));
+  const place = await kernelPath(folder);
+  return mountPoints(await readFile('/proc/self/mountinfo', 'utf8').catch(() => '')).filter((path) => path === place || path.startsWith(`${place}/`));
 }
 
-export const isMounted = async (path: string): Promise<boolean> => (await mountsUnder(path)).includes(path);
+export const isMounted = async (path: string): Promise<boolean> => (await mountsUnder(path)).includes(await kernelPath(path));
+
+/**
+ * A path as the kernel's table has it: without links on the way, as where `/var/lib/wherry` is one to a larger disk. The
+ * last part stays as it is: looking at it would wait for ever for a server that is away, were it mounted there.
+ */
+export async function kernelPath(path: string): Promise<string> {
+  const folder = dirname(path);
+  if (folder === path) return path;
+  return join(await realpath(folder).catch(() => kernelPath(folder)), basename(path));
+}
 
 /** Whether the engine sees what is mounted here: an agent with a mount namespace of its own (`install --sandbox`) is alone in seeing it. */
 export async function isSeenByEngine(path: string): Promise<boolean> {
   const table = await readFile('/proc/1/mountinfo', 'utf8').catch(() => undefined);
-  return table === undefined || mountPoints(table).includes(path);
+  return table === undefined || mountPoints(table).includes(await kernelPath(path));
 }
 
 /** Runs mount(8); `arguments_` end with the target. @throws Error as the kubelet words it */

@@ -5,6 +5,8 @@ import { isMounted, isSeenByEngine, mount, unmount } from './mount-table.ts';
 
 /** Mounts an export by the host's own mount(8), if it is not mounted. @throws Error as the kubelet words it */
 export async function prepareNfs(path: string, { server, path: exported, readOnly }: NFSVolumeSource, options: readonly string[]): Promise<void> {
+  // mount(8) would take it for an option, and the pod's author would mount what they like.
+  if (server.startsWith('-')) throw new Error(`invalid NFS server ${JSON.stringify(server)}`);
   // Before anything that looks into the directory: a server that is away would hold it.
   if (await isMounted(path)) return;
   await mkdir(path, { recursive: true, mode: 0o755 });

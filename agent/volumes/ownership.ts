@@ -1,5 +1,5 @@
-import { chmod, lchown, lstat, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, chown, lstat, open, readdir } from 'node:fs/promises';
+import { place } from './sub-path.ts';
 
 export interface OwnershipOptions {
   /** Files get no write access for the group. */
@@ -24,10 +24,22 @@ export async function setOwnership(path: string, group: number, { readOnly = fal
   await setAll(path, group, readOnly);
 }
 
+/** By handles, each opened from the one above: a pod that has the volume too may put links in the place of what was looked at. */
 async function setAll(path: string, group: number, readOnly: boolean): Promise<void> {
-  const found = await lstat(path);
-  await lchown(path, found.uid, group);
-  if (found.isSymbolicLink()) return;
-  await chmod(path, (found.mode & 0o7777) | wantedBits(readOnly, found.isDirectory()));
-  if (found.isDirectory()) for (const name of await readdir(path)) await setAll(join(path, name), group, readOnly);
+  const handle = await open(path, place);
+  try {
+    const own = `/proc/self/fd/${handle.fd}`;
+    const found = await handle.stat();
+    await chown(own, found.uid, group);
+    if (found.isSymbolicLink()) return;
+    await chmod(own, (found.mode & 0o7777) | wantedBits(readOnly, found.isDirectory()));
+    if (found.isDirectory()) for (const name of await readdir(own)) await setAll(`${own}/${name}`, group, readOnly).catch(unlessGone);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** What was removed in the meantime needs no owner. */
+function unlessGone(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'ENOENT') throw error;
 }

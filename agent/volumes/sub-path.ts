@@ -1,11 +1,11 @@
 import { constants } from 'node:fs';
 import { chmod, mkdir, open, readdir, realpath, rmdir, stat, unlink, writeFile, type FileHandle } from 'node:fs/promises';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
-import { isMounted, isSeenByEngine, mount, mountsUnder, unmount } from './mount-table.ts';
+import { isMounted, isSeenByEngine, kernelPath, mount, mountsUnder, unmount } from './mount-table.ts';
 
 /** O_PATH of Linux, which Node does not name: a handle for a place, whatever may be read there. */
 const O_PATH = 0o10000000;
-const place = O_PATH | constants.O_NOFOLLOW;
+export const place = O_PATH | constants.O_NOFOLLOW;
 
 export interface SubPath {
   /** The volume. */
@@ -49,7 +49,7 @@ export async function removeUnmounted(folder: string): Promise<void> {
   const below = async (paths: readonly string[]): Promise<string[]> =>
     (await Promise.all(paths.map(async (path) => (await readdir(path).catch(() => [])).map((name) => join(path, name))))).flat();
   // Volume, container, number: never into what is mounted.
-  for (const path of await below(await below(await below([folder])))) {
+  for (const path of await below(await below(await below([await kernelPath(folder)])))) {
     if (!mounted.has(path)) await rmdir(path).catch(() => unlink(path)).catch(() => undefined);
   }
 }

@@ -39,8 +39,8 @@ export interface Authorizer {
 }
 
 /** The access that a request needs. */
-export function accessOf(user: User, { verb, path, resource }: RequestInfo): Access {
-  return { user, verb, path, resource };
+export function accessOf(user: User, { verb, path, resource, selected }: RequestInfo): Access {
+  return { user, verb, path, resource: resource && selected ? { ...resource, name: selected } : resource };
 }
 
 /** The 403 of a refused access, worded as the apiserver's `forbiddenMessage`. */

@@ -3,6 +3,7 @@ import type { Kind } from '../../shared/kind.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Stored } from '../registry/types.ts';
 import { sendBytes } from './answer.ts';
+import { refusal, type Authorizer } from './authorize.ts';
 import { encoderOf } from './encode.ts';
 import type { Exchange } from './exchange.ts';
 import { negotiate } from './negotiate.ts';
@@ -15,6 +16,8 @@ export interface ResourceOptions extends SubresourceOptions {
   readonly registry: Registry;
   readonly clock: Clock;
   readonly watches: Watches;
+  /** Asked again where a request turns out to want more than its verb says. */
+  readonly authorizer: Authorizer;
 }
 
 /** A resource request with its kind, on its way to be answered. */
@@ -31,4 +34,11 @@ export function sendObject({ x, kind, options }: Call, code: number, stored: Sto
   if (representation.as === 'object') return sendBytes(x, code, stored.bytes);
   const encoder = encoderOf({ kind, representation, includeObject: includeObject(x.query), now: options.clock.now });
   sendBytes(x, code, encoder.one(stored));
+}
+
+/** Checks that a request's user may do to its object what another verb stands for. @throws StatusError 403 */
+export async function confirmVerb({ x, request, options }: Call, verb: string): Promise<void> {
+  const access = { user: x.user, verb, path: x.path, resource: request };
+  const { allowed, reason } = await options.authorizer.authorize(access);
+  if (!allowed) throw refusal(access, reason);
 }

@@ -52,12 +52,8 @@ function decoded(key: string): string {
 const extraWishes = (extra: Readonly<Record<string, readonly string[]>>): Wish[] =>
   Object.entries(extra).flatMap(([subresource, values]) => values.map((name): Wish => ({ resource: 'userextras', group: 'authentication.k8s.io', namespace: '', subresource, name })));
 
-/** Values of a header that may be repeated; node joins them with commas. */
-function header({ headers }: IncomingMessage, name: string): string[] {
-  const value = headers[name];
-  const text = Array.isArray(value) ? value.join(',') : value ?? '';
-  return text.split(',').map((part) => part.trim()).filter(Boolean);
-}
+/** Values of a header, which may be repeated. Each is one name, as it is: those of groups in directories have commas in them. */
+const header = ({ headersDistinct }: IncomingMessage, name: string): string[] => (headersDistinct[name] ?? []).filter(Boolean);
 
 function wishes(name: string, groups: readonly string[], uid: string | undefined): Wish[] {
   const account = serviceAccount(name);

@@ -3,7 +3,7 @@ import { nodes, type Node } from '../../shared/kinds/node.ts';
 import { pods, type Pod } from '../../shared/kinds/pod.ts';
 import { defineKind, topLevel, type Column, type Kind } from '../../shared/kind.ts';
 import type { KubeObject } from '../../shared/meta.ts';
-import { formatBytes } from '../../shared/quantity.ts';
+import { canonicalQuantity, formatBytes, parseQuantity } from '../../shared/quantity.ts';
 import { list, map, obj, opt, quantity, str, time } from '../../shared/schema.ts';
 import { notFound } from '../../shared/status.ts';
 import { toTime } from '../../shared/time.ts';
@@ -64,15 +64,16 @@ const podMetrics = defineKind({
 /** Served, and measured when they are asked for. */
 export const metricsKinds: readonly Kind[] = [nodeMetrics, podMetrics];
 
-const sum = (amounts: readonly string[], resource: 'cpu' | 'memory'): string =>
-  (resource === 'cpu' ? nanocores(amounts.reduce((all, text) => all + Number.parseInt(text, 10), 0)) : formatBytes(amounts.reduce((all, text) => all + kibibytes(text), 0) * 1024));
+const sum = (amounts: readonly string[], resource: 'cpu' | 'memory'): string => {
+  const all = amounts.reduce((so, text) => so + parseQuantity(text), 0);
+  return resource === 'cpu' ? nanocores(Math.round(all * 1e9)) : wholeKi(all);
+};
 
-const nanocores = (amount: number): string => (amount === 0 ? '0' : `${amount}n`);
-/** In whole ones, as metrics-server has it: fewer digits, and nobody's memory is known any better. */
-const kibibytesText = (bytes: number): string => `${Math.floor(bytes / 1024)}Ki`;
-const kibibytes = (text: string): number => Number.parseInt(text, 10);
+const nanocores = (amount: number): string => canonicalQuantity(`${amount}n`);
+/** In whole ones: fewer digits, and nobody's memory is known any better. */
+const wholeKi = (bytes: number): string => formatBytes(Math.floor(bytes / 1024) * 1024);
 const windowText = (ms: number): string => `${Number((ms / 1000).toFixed(3))}s`;
-const usageOf = (cpu: number, memory: number): Usage => ({ cpu: nanocores(cpu), memory: kibibytesText(memory) });
+const usageOf = (cpu: number, memory: number): Usage => ({ cpu: nanocores(cpu), memory: wholeKi(memory) });
 
 /** Answers for metrics.k8s.io; false for other requests. @throws StatusError */
 export function answerMetrics(x: Exchange, options: MetricsOptions | undefined): boolean | Promise<boolean> {

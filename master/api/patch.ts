@@ -8,7 +8,7 @@ import { checkDocument } from './document.ts';
 import { jsonProblem } from './json.ts';
 import { writeOptions } from './options.ts';
 import { flag } from './query.ts';
-import { sendObject, type Call } from './call.ts';
+import { confirmVerb, sendObject, type Call } from './call.ts';
 
 const apply = 'application/apply-patch+yaml';
 
@@ -72,8 +72,8 @@ async function applyObject(call: Call): Promise<void> {
 }
 
 /** Merges a configuration into what is stored, or creates the object of it. */
-async function applyOnce({ kind, request, options: { registry, clock } }: Call, config: Record<string, unknown>, asked: WriteOptions, force: boolean): Promise<{ created: boolean; stored: Stored }> {
-  const { namespace, name, subresource } = request;
+async function applyOnce(call: Call, config: Record<string, unknown>, asked: WriteOptions, force: boolean): Promise<{ created: boolean; stored: Stored }> {
+  const { kind, request: { namespace, name, subresource }, options: { registry, clock } } = call;
   // Apply keeps its own account of managers: the registry must not track the write as an update.
   const { fieldManager: manager = '', ...options } = asked;
   const merge = (current: KubeObject | undefined): KubeObject =>
@@ -83,6 +83,7 @@ async function applyOnce({ kind, request, options: { registry, clock } }: Call, 
   const { uid, resourceVersion } = config['metadata'] as { uid?: unknown; resourceVersion?: unknown };
   if (uid) throw conflict(kind, name, `uid mismatch: the provided object specified uid ${String(uid)}, and no existing object was found`);
   if (resourceVersion) throw notFound(kind, name);
+  await confirmVerb(call, 'create');
   return { created: true, stored: await registry.create(kind, namespace, merge(undefined), options) };
 }
 

@@ -8,6 +8,8 @@ export interface RequestInfo {
   readonly path: string;
   /** Undefined for paths outside of `/api/v1/…` and `/apis/GROUP/VERSION/…`. */
   readonly resource: ResourceRequest | undefined;
+  /** Name of the one object that a list or watch selects (`metadata.name=NAME`): rules for that name allow it. */
+  readonly selected?: string;
 }
 
 export interface ResourceRequest {
@@ -40,7 +42,15 @@ export function describeRequest(method: string, path: string, query: Query): Req
   const words = parts.slice(watched ? depth + 1 : depth);
   if (words.length === 0) return plain;
   const resource = { group, version, ...place(words) };
-  return { verb: watched ? 'watch' : verbOf(method, resource.name, query), path, resource };
+  const verb = watched ? 'watch' : verbOf(method, resource.name, query);
+  const selected = !resource.name && (verb === 'list' || verb === 'watch') ? selectedName(query) : undefined;
+  return { verb, path, resource, ...(selected === undefined ? {} : { selected }) };
+}
+
+/** The terms of a selector all have to hold, so one that names an object is enough; odd names are left to the selector. */
+function selectedName(query: Query): string | undefined {
+  const terms = query.get('fieldSelector')?.split(',') ?? [];
+  return terms.flatMap((term) => /^metadata\.name==?([\w.:-]+)$/.exec(term)?.[1] ?? [])[0];
 }
 
 function place(words: readonly string[]): Omit<ResourceRequest, 'group' | 'version'> {

@@ -142,7 +142,7 @@ class Apiserver implements ApiServer {
     this.#options = options;
     const { registry, clock, random } = options;
     this.#watches = new Watches({ registry, clock, random });
-    this.#resources = { registry, clock, watches: this.#watches, podLogs: options.podLogs, subresources: options.subresources ?? [] };
+    this.#resources = { registry, clock, watches: this.#watches, authorizer: options.authorizer, podLogs: options.podLogs, subresources: options.subresources ?? [] };
     this.#kinds = new KindIndex(registry.kinds);
     this.#authenticator = new Authenticator({ tokens: options.tokens, nodes: options.nodeAuthenticator, ca: options.tls?.ca, now: () => clock.now() });
     this.#metrics = options.usages && { registry, usages: options.usages, now: () => clock.now() };

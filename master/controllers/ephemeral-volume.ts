@@ -1,14 +1,18 @@
 import { persistentVolumeClaims } from '../../shared/kinds/persistentvolumeclaim.ts';
-import { pods } from '../../shared/kinds/pod.ts';
-import { controllerOf, controllerRef, splitKey } from '../../shared/meta.ts';
+import { pods, type Pod } from '../../shared/kinds/pod.ts';
+import { controllerOf, controllerRef, keyOf, splitKey } from '../../shared/meta.ts';
 import { isAlreadyExists } from '../../shared/status.ts';
 import { claimNameOf } from '../registry/volumes.ts';
 import { defineController, some } from './controller.ts';
 import { isEnded } from './pod.ts';
 
+const hasEphemeral = ({ spec }: Pod): boolean => spec.volumes?.some(({ ephemeral }) => ephemeral) ?? false;
+
 /** Makes the claims of generic ephemeral volumes; they belong to their pod, and go with it. */
 export const ephemeralVolume = defineController({
-  name: 'ephemeral-volume', for: some(pods),
+  name: 'ephemeral-volume',
+  // Few pods have such volumes, and those that a pod has never change: all others cost nothing but this look.
+  watches: [{ kind: some(pods), keys: ({ object, type }) => (type !== 'DELETED' && hasEphemeral(object as Pod) ? [keyOf(object)] : []) }],
   async reconcile(key, { registry, recorder }) {
     const { namespace, name: podName } = splitKey(key);
     const pod = registry.find(pods, namespace, podName);

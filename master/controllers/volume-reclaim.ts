@@ -40,12 +40,15 @@ function whyNot({ metadata, spec }: PersistentVolume): string {
 }
 
 /** A node that is away keeps the volume until it is back. */
-async function removeWhenEmptied({ metadata, spec }: PersistentVolume, { registry, settings, log }: Context): Promise<Again | void> {
+async function removeWhenEmptied(volume: PersistentVolume, { registry, settings, log, recorder }: Context): Promise<Again | void> {
+  const { metadata, spec } = volume;
   const node = nodeOf(spec, registry.all(nodes));
   if (node !== undefined) {
     try {
       await settings.removeVolume?.(node, metadata.name ?? '', spec.local?.path ?? '');
     } catch (error) {
+      // Away is passing; any other answer is for somebody to mend.
+      if ((error as { code?: unknown }).code !== 503) recorder.event(volume, 'Warning', 'VolumeFailedDelete', (error as Error).message, component);
       log.debug('a volume cannot be removed yet', { volume: metadata.name, node, error });
       return { requeueAfterMs: retryMs };
     }

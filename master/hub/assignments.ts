@@ -7,7 +7,7 @@ import { pods, type Pod } from '../../shared/kinds/pod.ts';
 import { secrets } from '../../shared/kinds/secret.ts';
 import { services } from '../../shared/kinds/service.ts';
 import type { KubeObject } from '../../shared/meta.ts';
-import { packItem, type Item } from '../../shared/protocol.ts';
+import { agentKnows, packItem, type Item } from '../../shared/protocol.ts';
 import type { KindChange, Stored } from '../registry/types.ts';
 import type { Registry } from '../registry/registry.ts';
 import { isBound } from '../registry/volumes.ts';
@@ -33,6 +33,8 @@ interface PodEntry {
   readonly entered: number;
   /** False for entries read at start: `since` and `entered` are then the latest that they can be. */
   readonly exact: boolean;
+  /** Its agent has begun with it: from then on it is that agent's, whatever the agent knows. */
+  readonly started: boolean;
   readonly dependencies: readonly DependencyKey[];
 }
 
@@ -41,6 +43,9 @@ interface NodeEntry {
   readonly pods: Map<string, PodEntry>;
   readonly tombstones: Tombstones;
 }
+
+/** Told of a pod that its node's agent is not sent, since the agent knows nothing of these types of items. */
+export type OnWithheld = (node: string, pod: Pod, types: readonly string[]) => void;
 
 /** Items of one node, packed, dependencies before the pods that need them. */
 export interface NodeItems { readonly items: Buffer[]; readonly removed: string[] }
@@ -70,13 +75,17 @@ export class Assignments {
   readonly #users = new Map<DependencyKey, { exists: boolean; readonly nodes: Map<string, number> }>();
   /** Items to send, by node. */
   #dirty = new Map<string, Set<string>>();
+  /** Types of items that the agents of nodes do not know; nodes whose agent knows all have no entry. */
+  readonly #unknown = new Map<string, ReadonlySet<string>>();
+  readonly #onWithheld: OnWithheld;
   readonly #horizon: number;
   /** Changes up to this revision were taken in. */
   #revision: number;
 
-  constructor(registry: Registry) {
+  constructor(registry: Registry, onWithheld: OnWithheld = () => {}) {
     const { store } = registry;
     this.#registry = registry;
+    this.#onWithheld = onWithheld;
     this.epoch = `${store.epoch}.${itemFormat}`;
     this.#revision = store.revision;
     this.#horizon = Math.max(store.compactedRevision, store.revision - replayed);
@@ -130,6 +139,13 @@ export class Assignments {
     const shared = this.services.since(from);
     const removed = (entry?.tombstones.since(from) ?? []).filter((key) => !keys.has(key));
     return { from, revision, items: [...shared.items, ...own.items], removed: [...shared.removed, ...own.removed, ...removed], expected: this.expected(node) };
+  }
+
+  /** Notes what a node's agent knows, of `agentKnows`; what it does not is not sent to it, nor are new pods that need it. */
+  knownTo(node: string, knows: readonly string[]): void {
+    const unknown = laterTypes.filter((type) => !knows.includes(type));
+    if (unknown.length > 0) this.#unknown.set(node, new Set(unknown));
+    else this.#unknown.delete(node);
   }
 
   /** Whether a pod of that uid is this node's. */
@@ -194,7 +210,7 @@ export class Assignments {
     const stays = known !== undefined && known.uid === pod.metadata.uid && String(known.dependencies) === String(dependencies);
     const same = stays && change?.previous !== undefined && sameForAgent(change.previous as Pod, pod);
     node.pods.set(key, {
-      uid: pod.metadata.uid ?? '', revision, exact: stays ? known.exact : exact, dependencies: stays ? known.dependencies : dependencies,
+      uid: pod.metadata.uid ?? '', revision, started: pod.status.startTime !== undefined, exact: stays ? known.exact : exact, dependencies: stays ? known.dependencies : dependencies,
       since: same ? known.since : revision, entered: stays ? known.entered : revision,
     });
     this.#places.set(key, nodeName);
@@ -277,11 +293,28 @@ export class Assignments {
     const removed: string[] = [];
     for (const key of [...keys].sort(podsLast)) {
       if (!packed.has(key)) packed.set(key, this.#pack(key));
-      const item = this.#needs(node, key) ? packed.get(key) : undefined;
+      const item = this.#needs(node, key) && !this.#withheld(node, key) ? packed.get(key) : undefined;
       if (item) items.push(item);
       else removed.push(key);
     }
     return { items, removed };
+  }
+
+  /** Whether an item is kept from a node whose agent could do nothing with it. */
+  #withheld(node: string, key: string): boolean {
+    const unknown = this.#unknown.get(node);
+    if (!unknown) return false;
+    if (!key.startsWith('pod/')) return unknown.has(typeOf(key));
+    const types = this.#tooNew(node, key.slice(4), unknown);
+    const pod = types.length > 0 ? this.#pod(key.slice(4)) : undefined;
+    if (pod) this.#onWithheld(node, pod, types);
+    return types.length > 0;
+  }
+
+  /** Types that a pod needs and its agent does not know. One that has begun stays its agent's: it runs. */
+  #tooNew(node: string, pod: string, unknown: ReadonlySet<string>): string[] {
+    const entry = this.#nodes.get(node)?.pods.get(pod);
+    return !entry || entry.started ? [] : [...new Set(entry.dependencies.map(typeOf))].filter((type) => unknown.has(type));
   }
 
   #needs(node: string, key: string): boolean {
@@ -309,12 +342,18 @@ export class Assignments {
   expected(node: string): number {
     const entry = this.#nodes.get(node);
     const dependencies = new Set([...(entry?.pods.values() ?? [])].flatMap((pod) => pod.dependencies));
-    const existing = [...dependencies].filter((key) => this.#users.get(key)?.exists);
-    return this.services.size + (entry?.pods.size ?? 0) + existing.length;
+    const unknown = this.#unknown.get(node);
+    const existing = [...dependencies].filter((key) => this.#users.get(key)?.exists && !unknown?.has(typeOf(key)));
+    const withheld = unknown ? [...(entry?.pods.keys() ?? [])].filter((pod) => this.#tooNew(node, pod, unknown).length > 0) : [];
+    return this.services.size + (entry?.pods.size ?? 0) - withheld.length + existing.length;
   }
 }
 
 const dependencyKinds = { secret: secrets as unknown as Kind, configMap: configMaps as unknown as Kind, claim: persistentVolumeClaims as unknown as Kind };
+
+const typeOf = (key: string): string => key.slice(0, key.indexOf('/'));
+/** Types of items that not every agent knows. */
+const laterTypes: readonly string[] = agentKnows.filter((name) => name in dependencyKinds);
 
 const dependencyType = (prefix: string): keyof typeof dependencyKinds =>
   (prefix === secrets.prefix ? 'secret' : prefix === configMaps.prefix ? 'configMap' : 'claim');

@@ -8,6 +8,7 @@ import type { Log } from '../../shared/log.ts';
 import { maxFrameBytes, type Payload, type StreamRequest } from '../../shared/protocol.ts';
 import { Scope } from '../../shared/scope.ts';
 import { ServerSockets, type FrameSocket } from '../../shared/socket.ts';
+import type { EventRecorder } from '../registry/events.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { KindChange, User } from '../registry/types.ts';
 import { Assignments } from './assignments.ts';
@@ -15,11 +16,13 @@ import { answerEnrolment, renewCertificate, type Enroller } from './enrolment.ts
 import { writeEvents } from './event-reports.ts';
 import { Gate } from './gate.ts';
 import { renewLeases } from './leases.ts';
+import { NetworkIndex } from './network-index.ts';
 import { writeNode } from './node-status.ts';
 import { PeerTable } from './peers.ts';
 import { relay, type RelayRequest } from './relay.ts';
 import { writePodReports } from './pod-status.ts';
 import { Session, type ClusterSettings, type ReportHandlers } from './session.ts';
+import { tellWithheld } from './withheld.ts';
 import { nodeOf } from './writer.ts';
 
 export interface HubOptions {
@@ -34,6 +37,8 @@ export interface HubOptions {
   readonly onUpgradeStatus?: (node: string, status: Payload<'upgradeStatus'>) => void;
   /** Makes a token for a pod of a node; rejects when the node may not have it. */
   readonly podToken?: (node: string, request: Payload<'token'>) => Promise<string>;
+  /** Told of pods that wait for a newer agent. */
+  readonly recorder?: Pick<EventRecorder, 'event'>;
   /** What welcome tells a node; asked again when its Node object changes. */
   readonly settings: (node: string) => ClusterSettings;
   /** Silence after which a node counts as lost. Default 40 s. */
@@ -74,6 +79,8 @@ export class Hub {
   readonly #sending = new Gate(32);
   readonly #reports: ReportHandlers;
   readonly #peers = new PeerTable();
+  /** Networks that connected agents want to know the nodes of. */
+  readonly #near = new NetworkIndex();
   #assignments: Assignments | undefined;
   #scope: Scope | undefined;
   /** Revision of the last frames that all sessions shared: the next ones fit whoever holds it or a later one. */
@@ -98,9 +105,13 @@ export class Hub {
 
   /** Serves until `signal` aborts and all sessions have ended. Sessions that come before it has read the store are refused. */
   async run(signal: AbortSignal): Promise<void> {
-    const { registry, clock } = this.#options;
+    const { registry, clock, log, recorder } = this.#options;
     const scope = this.#scope = new Scope(signal);
-    const assignments = new Assignments(registry);
+    const telling = new Gate(32);
+    const assignments = new Assignments(registry, (node, pod, types) => {
+      const version = this.#sessions.get(node)?.session.about?.agentVersion ?? '';
+      scope.start(() => telling.run(() => tellWithheld({ registry, log, recorder, now: () => clock.now() }, node, version, pod, types)));
+    });
     await this.#peers.load(registry, () => sleep(clock, 0, signal));
     await assignments.load(() => sleep(clock, 0, signal), (changes) => this.#changed(changes), scope.signal);
     this.#sharedAt = assignments.revision;
@@ -154,7 +165,10 @@ export class Hub {
       lacksReports: () => lacksReports(this.#options.registry.find(nodes, '', node)),
       ...(podToken ? { podToken: (request) => podToken(node, request) } : {}),
       relay: (stream, wish) => relay(stream, wish, { registry: this.#options.registry, open: (target, request) => this.#openRelay(target, request) }),
-      peers: (networks) => this.#peers.within(networks),
+      peers: (networks) => {
+        this.#near.set(node, networks);
+        return this.#peers.within(networks);
+      },
       upgrading: (status) => this.#options.onUpgradeStatus?.(node, status),
     });
     const done = session.run(older?.done ?? Promise.resolve()).finally(() => this.#ended(node, session));
@@ -222,7 +236,9 @@ export class Hub {
 
   #ended(node: string, session: Session): void {
     this.#lastSeen.set(node, Math.max(session.receivedMs, this.#lastSeen.get(node) ?? -Infinity));
-    if (this.#sessions.get(node)?.session === session) this.#sessions.delete(node);
+    if (this.#sessions.get(node)?.session !== session) return;
+    this.#sessions.delete(node);
+    this.#near.remove(node);
   }
 
   /** Drops connections that nothing was heard of for the grace, and starts to count arrivals anew. */
@@ -249,7 +265,7 @@ export class Hub {
 
   #nodeChanged(change: KindChange): void {
     const peers = this.#peers.apply(change);
-    if (peers) for (const { session: other } of this.#sessions.values()) other.peerChanged(peers);
+    for (const node of peers ? this.#near.at(peers.before?.[1], peers.after?.[1]) : []) this.#sessions.get(node)?.session.peerChanged(peers!);
     const session = this.#sessions.get(change.name)?.session;
     if (change.type === 'DELETED') {
       this.#lastSeen.delete(change.name);

@@ -45,10 +45,21 @@ export class PeerTable {
     return [...found.values()];
   }
 
+  /** Keeps the order as it goes: sorted anew for every node that comes, a fleet's first hour would be spent on it. */
   #set(name: string, peer: Peer | undefined): void {
-    this.#sorted = undefined;
+    const before = this.#byName.get(name);
     if (peer) this.#byName.set(name, peer);
     else this.#byName.delete(name);
+    const sorted = this.#sorted;
+    if (!sorted) return;
+    if (before) {
+      let at = firstFrom(sorted, ipNumber(before[1])!);
+      while (at < sorted.length && sorted[at]!.peer !== before) at++;
+      sorted.splice(at, 1);
+    }
+    if (!peer) return;
+    const ip = ipNumber(peer[1])!;
+    sorted.splice(firstFrom(sorted, ip), 0, { at: ip, peer });
   }
 
   #index(): { readonly at: number; readonly peer: Peer }[] {

@@ -4,8 +4,8 @@ import { sleep, type Clock } from '../../shared/clock.ts';
 import { pods } from '../../shared/kinds/pod.ts';
 import { pacedWrite } from '../../shared/paced-write.ts';
 import type { StreamRequest } from '../../shared/protocol.ts';
-import { badRequest, internalError, StatusError, unavailable } from '../../shared/status.ts';
-import { fromTime } from '../../shared/time.ts';
+import { badRequest, fieldForbidden, fieldInvalid, internalError, invalid, StatusError, unavailable, type FieldError } from '../../shared/status.ts';
+import { fromTime, isTime } from '../../shared/time.ts';
 import { containerOf, hostOf } from '../registry/pod-container.ts';
 import type { Registry } from '../registry/registry.ts';
 
@@ -47,7 +47,10 @@ export class PodLogs {
 
   /** Answers a request with the log as plain text. @throws StatusError while nothing was answered */
   async answer({ exchange: { query, res }, namespace, name }: { exchange: LogExchange; namespace: string; name: string }): Promise<void> {
-    const log = await this.open(namespace, name, readRequest(query, this.#options.clock.now()));
+    const request = readRequest(query, name, this.#options.clock.now());
+    // As apiserver answers for a pod that is on no node yet.
+    if (!this.#options.registry.get(pods, namespace, name).object.spec.nodeName) return void res.writeHead(204).end();
+    const log = await this.open(namespace, name, request);
     res.writeHead(200, { 'Content-Type': 'text/plain' });
     res.flushHeaders();
     const gone = (): void => log.reset(499, 'the client went away');
@@ -96,25 +99,30 @@ function toStatus(error: unknown): StatusError {
   }
 }
 
-/** Reads PodLogOptions from a query. @throws StatusError 400 */
-export function readRequest(query: LogExchange['query'], nowMs: number): LogRequest {
-  const flag = (name: string): boolean => { const text = query.get(name); return text !== null && text !== '0' && text.toLowerCase() !== 'false'; };
-  const [tailLines, limitBytes, sinceSeconds] = [count(query, 'tailLines', 0), count(query, 'limitBytes', 1), count(query, 'sinceSeconds', 1)];
+const podLogOptions = { group: '', plural: '', kind: 'PodLogOptions' };
+
+/** Reads PodLogOptions from a query, as they are validated upstream. `name` is the pod's. @throws StatusError 400, 422 */
+export function readRequest(query: LogExchange['query'], name: string, nowMs: number): LogRequest {
+  const flag = (option: string): boolean => { const text = query.get(option); return text !== null && text !== '0' && text.toLowerCase() !== 'false'; };
+  const problems: FieldError[] = [];
+  const [tailLines, sinceSeconds, limitBytes] = [count(query, 'tailLines', 0, problems), count(query, 'sinceSeconds', 1, problems), count(query, 'limitBytes', 1, problems)];
   const sinceTime = query.get('sinceTime');
-  if (sinceTime && sinceSeconds !== undefined) throw badRequest('at most one of `sinceTime` or `sinceSeconds` may be specified');
-  if (sinceTime && fromTime(sinceTime) === 0) throw badRequest(`sinceTime: Invalid value: ${JSON.stringify(sinceTime)}`);
+  if (sinceTime && !isTime(sinceTime)) throw badRequest(`sinceTime: Invalid value: ${JSON.stringify(sinceTime)}`);
+  if (sinceTime && sinceSeconds !== undefined) problems.push(fieldForbidden('', 'at most one of `sinceTime` or `sinceSeconds` may be specified'));
+  if (problems.length > 0) throw invalid(podLogOptions, name, problems);
   const sinceMs = sinceTime ? fromTime(sinceTime) : sinceSeconds === undefined ? undefined : nowMs - sinceSeconds * 1000;
   return {
     container: query.get('container') ?? '', follow: flag('follow'), previous: flag('previous'), timestamps: flag('timestamps'),
-    ...(sinceMs === undefined ? {} : { sinceMs }), ...(tailLines === undefined ? {} : { tailLines }), ...(limitBytes === undefined ? {} : { limitBytes }),
+    // Nothing was logged before 1970.
+    ...(sinceMs === undefined ? {} : { sinceMs: Math.max(0, sinceMs) }), ...(tailLines === undefined ? {} : { tailLines }), ...(limitBytes === undefined ? {} : { limitBytes }),
   };
 }
 
-function count(query: LogExchange['query'], name: string, least: number): number | undefined {
+function count(query: LogExchange['query'], name: string, least: number, problems: FieldError[]): number | undefined {
   const text = query.get(name);
   if (text === null || text === '') return undefined;
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < least) throw badRequest(`${name}: Invalid value: ${JSON.stringify(text)}: must be greater than ${least === 0 ? 'or equal to 0' : '0'}`);
+  if (!/^[+-]?\d+$/.test(text) || !Number.isSafeInteger(value)) throw badRequest(`strconv.ParseInt: parsing ${JSON.stringify(text)}: ${/^[+-]?\d+$/.test(text) ? 'value out of range' : 'invalid syntax'}`);
+  if (value < least) problems.push(fieldInvalid(name, value, `must be greater than ${least === 0 ? 'or equal to 0' : '0'}`));
   return value;
 }
-

@@ -4,7 +4,7 @@ import { Channel, relayWindow } from '../../shared/channel.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { EnrolAnswer } from '../../shared/enrolment.ts';
 import type { Log } from '../../shared/log.ts';
-import { decodeMessage, encodeMessage, isControl, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload, type StreamRequest } from '../../shared/protocol.ts';
+import { agentKnows, decodeMessage, encodeMessage, isControl, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload, type StreamRequest } from '../../shared/protocol.ts';
 import { networkTest, peersDigest, type Peer } from '../../shared/peers.ts';
 import type { FrameSocket } from '../../shared/socket.ts';
 import type { Assignments, NodeItems, Resumption } from './assignments.ts';
@@ -80,6 +80,8 @@ const writeLimits = { perSecond: 50, burst: 1_000 };
 const resyncPauseMs = 5_000;
 /** Connections that one agent may have relayed: each is looked up. */
 const relayLimits = { perSecond: 500, burst: 2_000 };
+/** Whether a stream request is one that not every agent knows. */
+const isLater = (type: StreamRequest['type']): boolean => (agentKnows as readonly string[]).includes(type);
 const heartbeatAck = encodeMessage('heartbeatAck', {});
 /** Time in which an agent that was asked for its reports should have sent them. */
 const askPauseMs = 5000;
@@ -214,6 +216,8 @@ export class Session {
   openStream(request: StreamRequest): ByteStream {
     if (!this.isOpen) throw new StreamReset(503, `node "${this.node}" is not connected`);
     if (request.type === 'usage' && !this.#hello?.usage) throw new StreamReset(501, `the agent of node "${this.node}" measures nothing`);
+    if (request.type === 'kubelet' && !this.#hello?.kubelet) throw new StreamReset(501, `the agent of node "${this.node}" serves no paths of its own`);
+    if (isLater(request.type) && !this.#hello?.knows?.includes(request.type)) throw new StreamReset(501, `the agent of node "${this.node}" (${this.#hello?.agentVersion}) is too old for it: upgrade it`);
     const stream = this.channel.open();
     this.#control('open', { id: stream.id, request });
     return stream;
@@ -319,6 +323,7 @@ export class Session {
     this.#hello = hello;
     this.#openedMs = this.#options.clock.monotonic();
     this.#sendWelcome();
+    assignments.knownTo(this.node, hello.knows ?? []);
     const kept = hello.revision === assignments.revision && hello.items !== undefined && hello.items !== assignments.expected(this.node);
     this.#sent = hello.epoch === assignments.epoch && !kept ? hello.revision : 0;
     if (this.#sent === assignments.revision) this.#nothingNew();

@@ -162,6 +162,7 @@ function normalizeNode(node: Node): void {
 
 export const nodes = defineKind<Node>({
   group: '', version: 'v1', kind: 'Node', plural: 'nodes', shortNames: ['no'], namespaced: false, schema: NodeSchema,
+  subresources: [{ name: 'proxy', kind: 'NodeProxyOptions', verbs: ['create', 'delete', 'get', 'patch', 'update'] }],
   status: true, statusOnCreate: true,
   selectableFields: { 'spec.unschedulable': (o) => String(o.spec.unschedulable ?? false) },
   normalize: normalizeNode,

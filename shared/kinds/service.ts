@@ -14,6 +14,7 @@ export type Service = ObjectOf<typeof ServiceSchema>;
 
 export const services = defineKind<Service>({
   group: '', version: 'v1', kind: 'Service', plural: 'services', shortNames: ['svc'], categories: ['all'], namespaced: true, schema: ServiceSchema,
+  subresources: [{ name: 'proxy', kind: 'ServiceProxyOptions', verbs: ['create', 'delete', 'get', 'patch', 'update'] }],
   status: true,
   selectableFields: { 'spec.clusterIP': (o) => o.spec.clusterIP ?? '', 'spec.type': (o) => o.spec.type },
   validateName: dnsLabel1035Errors,

@@ -92,6 +92,18 @@ export function runtimeContract(name: string, given: RuntimeCase): void {
     assert.equal(seen, ['start', 'die', 'destroy']);
   });
 
+  test('bytes that containers have written, by id', async () => {
+    const id = await create(given.real ? { Entrypoint: ['sh', '-c', 'head -c 100000 /dev/zero > /written && exec stay'] } : {});
+    await runtime.start(id);
+    for (;;) {
+      const written = await runtime.writtenBytes(key, given.owner);
+      assert.equal([...written.keys()], [id]);
+      if (written.get(id)! >= (given.real ? 100_000 : 1)) break;
+    }
+    assert.is((await runtime.writtenBytes(key, `${given.owner}-nobody`)).size, 0);
+    await runtime.remove(id);
+  });
+
   test('stats of what runs, and of nothing else', async () => {
     const id = await create();
     assert.is(await runtime.stats(id), undefined);

@@ -183,6 +183,10 @@ export class FakeRuntime implements Runtime {
     return { capacityBytes: 2 ** 40, availableBytes: 2 ** 39 };
   }
 
+  async writtenBytes(label: string, value: string): Promise<Map<string, number>> {
+    return new Map([...this.held.values()].filter(({ details }) => details.labels[label] === value).map(({ details }) => [details.id, 4096]));
+  }
+
   async stats(id: string): Promise<ContainerStats | undefined> {
     return this.#find(id)?.details.state === 'running' ? { cpuNanoseconds: 1e9, memoryBytes: 1e6, pids: 1 } : undefined;
   }

@@ -101,4 +101,16 @@ test('names that point at themselves, at each other or far on end', () => {
   for (const bad of ['.', 'a..b', '.a', 'a.', 'x'.repeat(64), Array.from({ length: 130 }, () => 'a').join('.')]) assert.throws(() => nameWire(bad), (error: unknown) => error instanceof FormatError, bad);
 });
 
+test('a chain of pointers is not followed again and again', () => {
+  // Each pointer leads to the one before it, and each of ten thousand questions to the last: by itself, every step is allowed.
+  const bytes = Buffer.alloc(65_535);
+  bytes.writeUInt16BE(10_000, 4);
+  let last = 12;
+  for (let at = 17; at < bytes.length; at += 2) {
+    bytes.writeUInt16BE(0xc000 | last, at);
+    if (at < 0x3fff) last = at;
+  }
+  assert.throws(() => decodeDns(bytes), /name of too many pointers/);
+});
+
 test.run();

@@ -55,6 +55,12 @@ test('arithmetic keeps the format of the first operand', () => {
   assert.is(subtractQuantity('1', '250m'), '750m');
   assert.ok(compareQuantity('1Gi', '1G') > 0);
   assert.is(compareQuantity('1000m', '1'), 0);
+  assert.is(compareQuantity('1024Ki', '1Mi'), 0);
+  assert.ok(compareQuantity('100m', '0.2') < 0);
+  assert.ok(compareQuantity('999m', '1') < 0);
+  assert.ok(compareQuantity('64Mi', '64M') > 0);
+  // What is beyond the largest number in powers of two is as large as it.
+  assert.is(compareQuantity('99999999Ti', '999999999Ti'), 0);
 });
 
 test.run();

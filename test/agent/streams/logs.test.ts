@@ -25,6 +25,7 @@ test('why there is none', () => {
   assert.is(why([], 'ContainerCreating'), 'container "a" in pod "p" is waiting to start: ContainerCreating');
   assert.is(why([], 'ImagePullBackOff'), 'container "a" in pod "p" is waiting to start: trying and failing to pull image');
   assert.is(why([view('a')], '', true), 'previous terminated container "a" in pod "p" not found');
+  assert.equal(logTarget(pod, [], undefined, 'a', false), { refused: 'container "a" in pod "p" is not available' });
   assert.is(why([], '', false, 'z'), 'container z is not valid for pod p');
 });
 

@@ -1,11 +1,12 @@
-import { chmod, lstat, mkdir, mkdtemp, readFile, readlink, readdir, rename, rm, stat, statfs, symlink, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, mkdtemp, readFile, readlink, readdir, rename, rm, stat, statfs, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { exceeded } from '../../../agent/pods/volume-limits.ts';
 import { Volumes } from '../../../agent/volumes/index.ts';
-import { unmount } from '../../../agent/volumes/mount-table.ts';
+import { isMounted, mountsUnder, unmount } from '../../../agent/volumes/mount-table.ts';
+import { setOwnership } from '../../../agent/volumes/ownership.ts';
 import { removeVolume } from '../../../agent/volumes/remove-volume.ts';
 import type { Claim } from '../../../agent/volumes/source.ts';
 import { VolumeError } from '../../../agent/volumes/volume-error.ts';
@@ -144,6 +145,20 @@ test('fsGroup gives the group what is there, once for each pod', async () => {
   assert.is((await stat(join(folder, 'sub', 'file'))).mode & 0o7777, 0o600);
 });
 
+test('a file that the pod may write to is read only if it can be what is wanted', async () => {
+  const given = pod({ emptyDir: {} });
+  const file = await volumes().podFile(given, 'etc-hosts', 'short\n');
+  const before = process.resourceUsage().maxRSS;
+  await truncate(file, 400 << 20);
+  assert.is(await volumes().podFile(given, 'etc-hosts', 'short\n'), file);
+  assert.ok(process.resourceUsage().maxRSS - before < 100 << 10, 'KiB: it was not read into memory');
+  assert.is(await readFile(file, 'utf8'), 'short\n');
+});
+
+test('a server of NFS is no option of mount(8)', async () => {
+  await refused(volumes().prepare(pod({ nfs: { server: '-T/tmp/own', path: '/fstab' } })), /^MountVolume\.SetUp failed for volume "v" : invalid NFS server "-T\/tmp\/own"$/);
+});
+
 test('missing keys and variables are told in the kubelet\'s words', async () => {
   await refused(volumes().prepare(pod({ secret: { secretName: 's', items: [{ key: 'z', path: 'z' }] } })), /references non-existent secret key: z$/);
   const given = pod({ emptyDir: {} });
@@ -199,6 +214,43 @@ if (process.getuid?.() === 0) {
     await refused(volumes().mounts(given, container, () => 'sub'), /not within volume path|is outside of allowed base/);
     await volumes().release('uid-p');
     assert.equal(await volumes().known(), []);
+  });
+
+  test('a directory that a link leads to is known by its own name, so that nothing mounted in it is taken for empty', async () => {
+    const real = await mkdtemp(join(tmpdir(), 'wherry-disk-'));
+    const linked = join(real, 'link');
+    await mkdir(join(real, 'disk'));
+    await symlink(join(real, 'disk'), linked);
+    const through = new Volumes({ root: linked, sources: { configMap: () => undefined, secret: () => undefined, claim: () => undefined, field: () => '', resource: () => '' } });
+    const given = pod({ emptyDir: { medium: 'Memory' } });
+    await through.prepare(given);
+    await through.prepare(given);
+    const folder = join(linked, 'pods', 'uid-p');
+    assert.equal(await mountsUnder(folder), [join(real, 'disk', 'pods', 'uid-p', 'volumes', 'v')], 'once');
+    assert.is(await isMounted(join(folder, 'volumes', 'v')), true);
+    await through.release('uid-p');
+    assert.equal([await mountsUnder(folder), await through.known()], [[], []]);
+    await rm(real, { recursive: true });
+  });
+
+  test('a link that a pod puts in the place of a file is not followed when a group gets the volume', async () => {
+    const outside = join(root, 'outside');
+    await writeFile(outside, '', { mode: 0o600 });
+    const folder = join(root, 'raced');
+    await mkdir(folder, { recursive: true });
+    const name = join(folder, 'f');
+    let over = false;
+    const walks = (async () => { while (!over) await setOwnership(folder, 1234); })();
+    // As a pod can: by rename, which leaves no moment without the name.
+    for (let times = 0; times < 300; times++) {
+      await writeFile(`${name}.file`, '');
+      await rename(`${name}.file`, name);
+      await symlink(outside, `${name}.link`);
+      await rename(`${name}.link`, name);
+    }
+    over = true;
+    await walks;
+    assert.equal([(await stat(outside)).mode & 0o777, (await stat(outside)).gid], [0o600, process.getgid!()]);
   });
 
   test('a tmpfs has no more than its limit, its pod and the node allow', async () => {

@@ -145,6 +145,43 @@ test('roles and bindings are checked in Kubernetes\' words', async ({ lab }) => 
   assert.is(changed.json.message, 'RoleBinding.rbac.authorization.k8s.io "b" is invalid: roleRef: Invalid value: rbac.RoleRef{APIGroup:"rbac.authorization.k8s.io", Kind:"Role", Name:"y"}: cannot change roleRef');
 });
 
+test('nobody gets more than they have: not by roles, bindings, nor labels that let others collect rules', async ({ lab }) => {
+  const give = (name: string, rules: object[]) => post(lab, 'root', `${rbac}/clusterroles`, { metadata: { name }, rules });
+  assert.is((await give('rbac-writer', [{ apiGroups: ['rbac.authorization.k8s.io'], resources: ['*'], verbs: ['get', 'create', 'update', 'patch'] }, { apiGroups: [''], resources: ['configmaps'], verbs: ['get'] }])).code, 201);
+  assert.is((await post(lab, 'root', `${rbac}/clusterrolebindings`, { metadata: { name: 'writer' }, roleRef: { kind: 'ClusterRole', name: 'rbac-writer' }, subjects: [{ kind: 'User', name: 'alice' }] })).code, 201);
+  assert.is((await give('strong', [{ apiGroups: [''], resources: ['secrets'], verbs: ['get'] }])).code, 201);
+  const merge = (path: string, body: object, as = 'alice') => lab.client.send('PATCH', `${rbac}/${path}`, body, { ...bearer(as), 'content-type': 'application/merge-patch+json' });
+  const refusal = /attempting to grant RBAC permissions not currently held:\n\{APIGroups:\[""\], Resources:\["secrets"\], Verbs:\["get"\]\}$/;
+  const own = { metadata: { name: 'own' }, rules: [{ apiGroups: [''], resources: ['configmaps'], verbs: ['get'] }] };
+  assert.is((await post(lab, 'alice', `${rbac}/clusterroles`, own)).code, 201);
+  assert.match((await post(lab, 'alice', `${rbac}/clusterroles`, { metadata: { name: 'more' }, rules: [{ apiGroups: [''], resources: ['secrets'], verbs: ['get'] }] })).json.message, refusal);
+  assert.match((await merge('clusterroles/own', { rules: [{ apiGroups: [''], resources: ['secrets'], verbs: ['get'] }] })).json.message, refusal);
+  const bind = { metadata: { name: 'mine' }, roleRef: { kind: 'ClusterRole', name: 'strong' }, subjects: [{ kind: 'User', name: 'alice' }] };
+  assert.match((await post(lab, 'alice', `${rbac}/clusterrolebindings`, bind)).json.message, refusal);
+  // Everybody who may view would get what the role gives.
+  const labelled = await merge('clusterroles/strong', { metadata: { labels: { 'rbac.authorization.k8s.io/aggregate-to-view': 'true' } } });
+  assert.equal([labelled.code, refusal.test(labelled.json.message)], [403, true], labelled.text);
+  assert.is((await merge('clusterroles/strong', { metadata: { finalizers: ['example.com/wait'] } })).code, 200, 'what the garbage collector writes is no grant');
+  assert.is((await merge('clusterroles/strong', { metadata: { labels: { team: 'a' } } }, 'root')).code, 200);
+  const freed = await merge('clusterroles/view', { aggregationRule: null });
+  assert.equal([freed.code, /must have cluster-admin privileges to use the aggregationRule$/.test(freed.json.message)], [403, true], freed.text);
+});
+
+test('an apply that makes an object needs create; a list of one object is allowed by its name', async ({ lab }) => {
+  await post(lab, 'root', `${rbac}/namespaces/default/roles`, { metadata: { name: 'one-map' }, rules: [{ apiGroups: [''], resources: ['configmaps'], verbs: ['patch'] }, { apiGroups: [''], resources: ['configmaps'], resourceNames: ['only'], verbs: ['list', 'watch'] }] });
+  await post(lab, 'root', `${rbac}/namespaces/default/rolebindings`, { metadata: { name: 'one-map' }, roleRef: { kind: 'Role', name: 'one-map' }, subjects: [{ kind: 'User', name: 'alice' }] });
+  const apply = (name: string) => lab.client.send('PATCH', `${configMaps}/${name}?fieldManager=me`, configMap(name), { ...bearer('alice'), 'content-type': 'application/apply-patch+yaml' });
+  const refused = await apply('fresh');
+  assert.equal([refused.code, refused.json.message], [403, 'configmaps "fresh" is forbidden: User "alice" cannot create resource "configmaps" in API group "" in the namespace "default"']);
+  assert.is((await post(lab, 'root', configMaps, configMap('only'))).code, 201);
+  assert.is((await apply('only')).code, 200);
+  const list = async (selector: string) => (await lab.client.get(`${configMaps}${selector}`, bearer('alice'))).code;
+  assert.is(await list('?fieldSelector=metadata.name%3Donly'), 200);
+  for (const selector of ['', '?fieldSelector=metadata.name%3Dother', '?fieldSelector=metadata.name!%3Donly', '?fieldSelector=metadata.namespace%3Ddefault']) assert.is(await list(selector), 403, selector);
+  const both = await lab.client.get(`${configMaps}?fieldSelector=metadata.name%3Donly,metadata.name%3Dother`, bearer('alice'));
+  assert.equal([both.code, both.json.items], [200, []], 'all of a selector has to hold');
+});
+
 test('what every cluster has comes back, and what somebody added stays', async ({ lab: { registry } }) => {
   await registry.delete(clusterRoles, '', 'system:discovery');
   await registry.modify(clusterRoles, '', 'system:basic-user', (role) => ({ ...role, rules: [{ verbs: ['get'], nonResourceURLs: ['/own'] }] }));

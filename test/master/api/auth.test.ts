@@ -101,8 +101,10 @@ test('impersonation is for those who may; everything that is asked for is checke
   assert.is(refused.json.message, 'users "bob" is forbidden: User "alice" cannot impersonate resource "users" in API group "" at the cluster scope');
   const account = await admin.post(reviews, whoAmI, { 'impersonate-user': 'system:serviceaccount:default:bot' });
   assert.equal(account.json.status.userInfo.groups, ['system:serviceaccounts', 'system:serviceaccounts:default', 'system:authenticated']);
-  const extra = await admin.post(reviews, whoAmI, { ...bob, 'impersonate-extra-example.com%2fscopes': 'view, edit' });
+  const extra = await admin.post(reviews, whoAmI, { ...bob, 'impersonate-extra-example.com%2fscopes': ['view', 'edit'] });
   assert.equal(extra.json.status.userInfo.extra, { 'example.com/scopes': ['view', 'edit'] });
+  const groups = await admin.post(reviews, whoAmI, { ...bob, 'impersonate-group': ['CN=dev,OU=edge', 'ops'] });
+  assert.equal(groups.json.status.userInfo.groups, ['CN=dev,OU=edge', 'ops', 'system:authenticated']);
   assert.is((await admin.post(reviews, whoAmI, { 'impersonate-extra-scopes': 'view' })).code, 400);
 });
 

@@ -6,56 +6,17 @@ import * as assert from 'uvu/assert';
 import * as ws from 'ws';
 import { openStream, type StreamOptions } from '../../../agent/streams/open.ts';
 import { podStreams, type PodStreamsOptions } from '../../../master/api/streams.ts';
-import { Channel } from '../../../shared/channel.ts';
-import { StreamReset, type ByteStream } from '../../../shared/byte-stream.ts';
 import { pods as podKind } from '../../../shared/kinds/pod.ts';
-import type { StreamRequest } from '../../../shared/protocol.ts';
 import { FakeClock } from '../../fakes/clock.ts';
 import { FakeRuntime } from '../../fakes/runtime.ts';
 import { SpdyClient } from '../../fakes/spdy-client.ts';
+import { FakeStreamNode } from '../../fakes/stream-node.ts';
 import { seeded } from '../../property/random.ts';
 import { openLab, pods, within, type Lab } from './support.ts';
 
 /** The API server and an agent's streams, joined by channels in memory; clients come over real sockets. */
-interface Context { lab: Lab; runtime: FakeRuntime; node: FakeNode; echo: Server; port: number }
+interface Context { lab: Lab; runtime: FakeRuntime; node: FakeStreamNode; echo: Server; port: number }
 const test = suite<Context>('pod streams');
-
-/** The link between master and agent, without a session around it. */
-class FakeNode {
-  readonly master: Channel;
-  readonly agent: Channel;
-  readonly #serve: (request: StreamRequest, stream: ByteStream, signal: AbortSignal) => AsyncIterable<Uint8Array>;
-  connected = true;
-
-  constructor(serve: (request: StreamRequest, stream: ByteStream, signal: AbortSignal) => AsyncIterable<Uint8Array>) {
-    this.#serve = serve;
-    const side = (name: 'master' | 'agent', other: () => Channel): Channel => new Channel({
-      side: name, bufferedBytes: () => 0,
-      send: (frame, sent) => { const copy = Uint8Array.from(frame); setImmediate(() => { other().receive(copy); sent?.(); }); },
-    });
-    this.master = side('master', () => this.agent);
-    this.agent = side('agent', () => this.master);
-  }
-
-  open(request: StreamRequest): ByteStream {
-    if (!this.connected) throw new StreamReset(503, 'node "n1" is not connected');
-    const stream = this.master.open();
-    setImmediate(() => void this.#run(this.agent.accept(stream.id), request));
-    return stream;
-  }
-
-  async #run(stream: ByteStream, request: StreamRequest): Promise<void> {
-    const abort = new AbortController();
-    stream.onReset(() => abort.abort());
-    try {
-      for await (const chunk of this.#serve(request, stream, abort.signal)) await stream.write(chunk);
-      stream.end();
-      stream.discard();
-    } catch (error) {
-      stream.reset((error as { code?: number }).code ?? 500, (error as Error).message);
-    }
-  }
-}
 
 test.before.each(async (context) => {
   const runtime = context.runtime = new FakeRuntime(new FakeClock());
@@ -68,7 +29,7 @@ test.before.each(async (context) => {
     running: ({ pod, container }) => (pod === 'gone' ? undefined : container === 'stopped' ? '' : id),
     address: () => '127.0.0.1',
   };
-  context.node = new FakeNode((wanted, stream, signal) => openStream(wanted, stream, options, signal));
+  context.node = new FakeStreamNode((wanted, stream, signal) => openStream(wanted, stream, options, signal));
   context.echo = createServer({ allowHalfOpen: true }, (socket) => socket.on('error', () => {}).pipe(socket));
   await new Promise<void>((resolve) => { context.echo.listen(0, '127.0.0.1', resolve); });
   context.port = (context.echo.address() as AddressInfo).port;

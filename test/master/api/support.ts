@@ -96,7 +96,7 @@ export class Client {
     return this.send('GET', path, undefined, headers);
   }
 
-  post(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  post(path: string, body: unknown, headers: Record<string, string | string[]> = {}): Promise<Answer> {
     return this.send('POST', path, body, headers);
   }
 
@@ -113,7 +113,7 @@ export class Client {
   }
 
   /** Strings and bytes are sent as they are, anything else as JSON. */
-  async send(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  async send(method: string, path: string, body?: unknown, headers: Record<string, string | string[]> = {}): Promise<Answer> {
     const response = await this.open(method, path, body, headers);
     const chunks: Buffer[] = [];
     for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk);
@@ -122,7 +122,7 @@ export class Client {
   }
 
   /** The answer's head; its body is still to be read. */
-  async open(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<IncomingMessage> {
+  async open(method: string, path: string, body?: unknown, headers: Record<string, string | string[]> = {}): Promise<IncomingMessage> {
     const bytes = body === undefined ? undefined : typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
     const options: RequestOptions = {
       host: '127.0.0.1', port: this.#port, method, path, agent: false,

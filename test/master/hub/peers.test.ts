@@ -1,11 +1,13 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { NetworkIndex } from '../../../master/hub/network-index.ts';
 import { PeerTable } from '../../../master/hub/peers.ts';
 import type { KindChange } from '../../../master/registry/types.ts';
 import { nodes } from '../../../shared/kinds/node.ts';
 import type { Payload } from '../../../shared/protocol.ts';
 import { LinkedCluster, nodeOf } from '../../fakes/cluster-link.ts';
 import { MemoryState } from '../../fakes/memory-state.ts';
+import { seeded } from '../../property/random.ts';
 
 const test = suite('peers');
 const node = (name: string, address: string, podCIDR: string) => nodeOf(name, { spec: podCIDR ? { podCIDR, podCIDRs: [podCIDR] } : {}, status: { addresses: [{ type: 'InternalIP', address }] } });
@@ -22,6 +24,52 @@ test('nodes are found by network, whatever their order; changes that are none fo
   assert.equal(table.apply(change('MODIFIED', 'b', node('b', '10.0.2.8', '10.244.2.0/24'))), { before: ['b', '10.0.1.0', '10.244.2.0/24'], after: ['b', '10.0.2.8', '10.244.2.0/24'] });
   assert.equal(table.apply(change('DELETED', 'c', undefined))?.after, undefined);
   assert.equal(table.within(['10.0.1.0/24']), []);
+});
+
+test('the order is kept as nodes come, move and go', () => {
+  const table = new PeerTable();
+  const random = seeded(11);
+  const there = new Map<string, string>();
+  for (let round = 0; round < 500; round++) {
+    const name = `n${random.below(40)}`;
+    const address = `10.0.${random.below(3)}.${random.below(20)}`;
+    if (random.chance(0.3)) there.delete(name);
+    else there.set(name, address);
+    table.apply(there.has(name) ? change('MODIFIED', name, node(name, address, '10.244.1.0/24')) : change('DELETED', name, undefined));
+    const expected = [...there].filter(([, at]) => at.startsWith('10.0.1.')).map(([one]) => one).sort();
+    assert.equal(table.within(['10.0.1.0/24']).map(([one]) => one).sort(), expected);
+  }
+});
+
+test('who is on the network of an address is found without a look at everybody', () => {
+  const index = new NetworkIndex();
+  for (let site = 0; site < 200; site++) index.set(`n${site}`, [`10.${site}.0.0/16`, 'nonsense']);
+  index.set('all', ['0.0.0.0/0']);
+  index.set('two', ['10.7.0.0/24', '10.7.0.0/16']);
+  assert.equal([...index.at('10.7.0.9')].sort(), ['all', 'n7', 'two']);
+  assert.equal([...index.at('10.7.1.9', '10.8.0.1', undefined, 'nonsense')].sort(), ['all', 'n7', 'n8', 'two']);
+  index.set('two', ['10.9.0.0/16']);
+  index.remove('all');
+  assert.equal([...index.at('10.7.0.9')], ['n7']);
+  index.remove('n7');
+  index.remove('n7');
+  assert.equal([...index.at('10.7.0.9')], []);
+});
+
+test('a node that comes is told to its neighbours, not tried on everybody', async () => {
+  const cluster = new LinkedCluster();
+  await cluster.startMaster({ settings: () => ({ serviceCIDR: '', clusterDomain: '', clusterDNS: '', podCIDR: '10.244.1.0/24', clusterCIDR: '10.244.0.0/16' }) });
+  const told: string[] = [];
+  const peers = (name: string, network: string) => ({ wanted: () => ({ networks: [network], held: '' }), changed: ([, set, removed]: Payload<'peers'>) => { told.push(...set.map(([peer]) => `${name}+${peer}`), ...removed.map((peer) => `${name}-${peer}`)); } });
+  const agents = [cluster.startAgent('a', new MemoryState(), { peers: peers('a', '10.0.1.0/24') }), cluster.startAgent('b', new MemoryState(), { peers: peers('b', '10.0.2.0/24') })];
+  await cluster.clock.pass(10_000);
+  await cluster.registry.create(nodes, '', node('c', '10.0.1.7', '10.244.9.0/24'));
+  assert.ok(await cluster.clock.pass(10_000, () => told.length === 1));
+  await cluster.registry.modify(nodes, '', 'c', (current) => ({ ...current, status: { ...current.status, addresses: [{ type: 'InternalIP', address: '10.0.2.7' }] } }), { subresource: 'status' });
+  assert.ok(await cluster.clock.pass(10_000, () => told.length === 3));
+  assert.equal(told.sort(), ['a+c', 'a-c', 'b+c']);
+  for (const agent of agents) await agent.stop();
+  await cluster.stopMaster();
 });
 
 test('an agent is told of the nodes on its networks, then of changes only, and of nothing when it knows them already', async () => {
