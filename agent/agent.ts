@@ -60,7 +60,7 @@ export interface AgentOptions {
 }
 
 /** What the node must know of the cluster even when the master is away; the note `cluster` in the state. */
-const ClusterSettings = v.object({ serviceCIDR: v.string(), clusterDomain: v.optional(v.string(), ''), clusterDNS: v.optional(v.string(), ''), clusterCIDR: v.optional(v.string(), '') });
+const ClusterSettings = v.object({ serviceCIDR: v.string(), clusterDomain: v.optional(v.string(), ''), clusterDNS: v.optional(v.string(), ''), clusterCIDR: v.optional(v.string(), ''), nodeLabels: v.exactOptional(v.record(v.string(), v.string())) });
 type ClusterSettings = v.InferOutput<typeof ClusterSettings>;
 const clusterNote = 'cluster';
 const networkNote = 'pod-network';
@@ -181,7 +181,7 @@ class Agent {
     this.#evictor = new Evictor({
       ...config.resources.eviction, clock, log: log.named('eviction'), tenants: () => this.#pods.tenants(), use: () => this.#pods.stats.use(),
       observe: (images) => readSignals(images, config.dataDir), disk: () => this.#runtime.disk(),
-      diskUse: (pods) => this.#pods.diskUse(pods), reclaim: () => this.#pods.makeRoom(),
+      diskUse: (pods, signal) => this.#pods.diskUse(pods, signal), reclaim: (signal) => this.#pods.makeRoom(signal),
       onShort: (starved) => this.#nodeEvent('Warning', 'EvictionThresholdMet', `Attempting to reclaim ${starved}`),
     });
     const credentials = new Credentials({
@@ -228,12 +228,18 @@ class Agent {
     }
   }
 
+  #dnsLine(): NodeParts['dns'] {
+    if (!this.#cluster?.clusterDNS) return undefined;
+    const { listening, queries, asked, failed } = this.#dns.stats;
+    return { address: this.#cluster.clusterDNS, domain: this.#cluster.clusterDomain, listening: [...listening], queries, forwarded: asked, failed };
+  }
+
   /** What `wherry agent status` tells beyond the link. */
   get parts(): NodeParts {
     const listeners = (this.#proxy?.listeners() ?? []).map(({ listener, state, error }) =>
       ({ socket: listenerKey(listener), service: listener.service, state, backends: listener.backends.length, ...(error ? { lastError: error.message } : {}) }));
     const range = this.#range;
-    return { pods: this.#pods.pods(), listeners, serviceRange: range && { cidr: range.cidr, local: range.route.holds }, unsent: this.#session.stats };
+    return { pods: this.#pods.pods(), listeners, serviceRange: range && { cidr: range.cidr, local: range.route.holds }, dns: this.#dnsLine(), unsent: this.#session.stats };
   }
 
   /** Where the master was last reached under a name, in case that DNS goes. */
@@ -257,7 +263,7 @@ class Agent {
   #welcome(welcome: Payload<'welcome'>): void {
     const { serviceCIDR, clusterDomain, clusterDNS, clusterCIDR = '' } = welcome;
     this.#network.welcome(welcome);
-    const settings: ClusterSettings = { serviceCIDR, clusterDomain, clusterDNS, clusterCIDR };
+    const settings: ClusterSettings = { serviceCIDR, clusterDomain, clusterDNS, clusterCIDR, ...(welcome.nodeLabels ? { nodeLabels: welcome.nodeLabels } : {}) };
     // Whatever it was for is done.
     removeJoinToken(this.#options.config.dataDir).catch((error: unknown) => this.#options.log.warn('cannot remove the join token', { error }));
     void this.#serve(settings);
@@ -268,6 +274,7 @@ class Agent {
   /** Makes the service range local, once per range; resolves when it is, or is known not to be possible now. */
   async #serve(settings: ClusterSettings): Promise<void> {
     const { serviceCIDR, clusterDomain, clusterDNS, clusterCIDR } = this.#cluster = settings;
+    this.#node.labelled(settings.nodeLabels);
     if (clusterDNS) this.#dns.serve({ domain: clusterDomain, address: clusterDNS, ranges: [serviceCIDR, clusterCIDR].filter(Boolean) });
     if (!serviceCIDR || !this.#scope || this.#range?.cidr === serviceCIDR) return;
     this.#range?.scope.stop();

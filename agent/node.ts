@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { sleep, type Clock } from '../shared/clock.ts';
 import type { Node } from '../shared/kinds/node.ts';
 import type { Log } from '../shared/log.ts';
+import { agentLabels } from '../shared/protocol.ts';
 import { machineFacts, type MachineFacts } from './node-facts.ts';
 import { nodeObject } from './node-object.ts';
 import type { Allotment } from './node-object.ts';
@@ -41,6 +42,8 @@ export class NodeReporter {
   #diskBytes = 0;
   #trouble: string | undefined;
   #network: string | undefined;
+  /** As the master has them, beside the agent's own; undefined while it has not said. */
+  #given: Readonly<Record<string, string>> | undefined;
   #reported: Node | undefined;
   #wake: (() => void) | undefined;
 
@@ -54,8 +57,19 @@ export class NodeReporter {
     const { metadata, status } = this.#reported ?? {};
     return {
       name, ips: ips ?? this.#machine?.ips ?? [], cpus: this.#machine?.cpus ?? 0, memoryBytes: this.#machine?.memoryBytes ?? 0,
-      ...(metadata?.labels ? { labels: metadata.labels } : {}), ...(status?.allocatable ? { allocatable: status.allocatable } : {}),
+      ...this.#labels(metadata?.labels), ...(status?.allocatable ? { allocatable: status.allocatable } : {}),
     };
+  }
+
+  #labels(reported: Readonly<Record<string, string>> | undefined): { labels?: Readonly<Record<string, string>>; labelsComplete?: boolean } {
+    if (!reported || !this.#given) return reported ? { labels: reported } : {};
+    const own = Object.entries(reported).filter(([key]) => agentLabels.includes(key));
+    return { labels: { ...this.#given, ...Object.fromEntries(own) }, labelsComplete: true };
+  }
+
+  /** Labels of the Node object that are not the agent's alone, as the master says. */
+  labelled(labels: Readonly<Record<string, string>> | undefined): void {
+    this.#given = labels ?? this.#given;
   }
 
   /** The engine was found to answer, or not: the pod manager's `engine` callback. */
@@ -107,6 +121,7 @@ export class NodeReporter {
     const { runtime, log } = this.#options;
     try {
       const fresh = this.#engine === undefined;
+      await runtime.ping();
       this.#engine ??= await runtime.info();
       if (images || fresh) this.#images = await runtime.images();
       const disk = await runtime.disk();

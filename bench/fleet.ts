@@ -48,7 +48,7 @@ async function measure(fleet: Fleet, master: FleetMaster, before: ReturnType<typ
   report('fleet.memory_all', after.all / connected, 'KB of master memory per agent, everything resident');
   report('fleet.memory_peak', after.peak / connected, 'KB of master memory per agent, the most while all connected for the first time');
   report('fleet.idle_cpu', cpuPercent, `% of a core over ${idleSeconds} s`);
-  await serviceChanges(fleet, api);
+  await serviceChanges(fleet, master, api);
   await podBinds(fleet, api);
   api.close();
 }
@@ -60,8 +60,9 @@ async function idle(master: FleetMaster): Promise<number> {
 }
 
 /** From the write to the acknowledgement of every agent, one change after the other. */
-async function serviceChanges(fleet: Fleet, api: Api): Promise<void> {
+async function serviceChanges(fleet: Fleet, master: FleetMaster, api: Api): Promise<void> {
   const [last, all]: [number[], number[]] = [[], []];
+  const cpu = { master: usage(master.pid).cpuSeconds, agents: fleet.cpuSeconds };
   for (let change = 0; change < changes; change++) {
     const began = nowMs();
     const heldMs = await fleet.hold(await changeService(api, change));
@@ -69,7 +70,7 @@ async function serviceChanges(fleet: Fleet, api: Api): Promise<void> {
     last.push(Math.max(...heldMs) - began);
     await pause(200);
   }
-  note(`service change: agents p50 ${quantile(all, 0.5).toFixed(0)} ms, p99 ${quantile(all, 0.99).toFixed(0)} ms; the last of them p50 ${median(last).toFixed(0)} ms, most ${Math.max(...last).toFixed(0)} ms`);
+  note(`service change: agents p50 ${quantile(all, 0.5).toFixed(0)} ms, p99 ${quantile(all, 0.99).toFixed(0)} ms; the last of them p50 ${median(last).toFixed(0)} ms, most ${Math.max(...last).toFixed(0)} ms; CPU of each change: master ${((usage(master.pid).cpuSeconds - cpu.master) / changes * 1000).toFixed(0)} ms, agents ${((fleet.cpuSeconds - cpu.agents) / changes * 1000).toFixed(0)} ms`);
   report('fleet.service_change', quantile(last, 0.99), `ms p99 of ${changes} from the write to the last agent's ack`);
 }
 

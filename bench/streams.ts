@@ -2,7 +2,7 @@
  * What the agent's one socket carries of interactive streams: `streams.portforward` (Gb/s that one reader receives through
  * kubectl port-forward; baseline: through socat), `streams.relay` (the same from a pod on another node that cannot be dialled:
  * proxy, agent, master, agent), `streams.exec` (ms from the request for an exec of `true` to its exit
- * status; baseline: the same three calls of the Docker API), `streams.logs` (MB/s of a log of 20 MB; baseline: `docker logs`).
+ * status; baseline: the same three calls of the Docker API), `streams.logs` (MB/s of a log of 20 MB; baseline: `docker logs`), and copy.ts's.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
 import { kubectlPath } from '../test/e2e/lab.ts';
 import { startMaster, type BenchMaster } from './cluster.ts';
+import { copy } from './copy.ts';
 import { docker } from './docker.ts';
 import { Connection, type Target } from './http-load.ts';
 import { startAgent, waitForNode } from './pod-start.ts';
@@ -31,7 +32,8 @@ export async function bench(): Promise<void> {
   execFileSync('bash', ['test/e2e/images/busybox/build.sh'], { stdio: 'ignore' });
   execFileSync('bash', ['-c', 'command -v socat || apt-get install -y -qq socat'], { stdio: 'ignore' });
   const master = await startMaster(['--service-cidr', '10.122.0.0/24'], 16_473);
-  const children: ChildProcess[] = [startAgent(master)];
+  const agent = startAgent(master);
+  const children: ChildProcess[] = [agent];
   try {
     const api = await Connection.open(master.target);
     await waitForNode(api);
@@ -43,6 +45,7 @@ export async function bench(): Promise<void> {
     await relay(master, source, children);
     await exec(master.target);
     await logs(master.target);
+    await copy(master, agent, 'shell');
     const last = await Connection.open(master.target);
     for (const pod of ['shell', 'talker']) await last.request('DELETE', `/api/v1/namespaces/default/pods/${pod}?gracePeriodSeconds=0`);
     last.close();

@@ -2,6 +2,7 @@ import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { resolve } from 'node:path';
 import * as v from 'valibot';
+import { dnsSubdomainErrors } from '../shared/names.ts';
 
 /** `10.96.0.0/16` as numbers. */
 export interface Cidr { readonly text: string; readonly base: number; readonly bits: number }
@@ -33,6 +34,7 @@ const Options = v.object({
   clusterCidr: v.optional(cidr, '10.244.0.0/16'),
   nodePortRange: v.optional(range, '30000-32767'),
   clusterDomain: v.optional(domain, 'cluster.local'),
+  defaultStorageClass: v.optional(v.pipe(v.string(), v.check((text) => dnsSubdomainErrors(text).length === 0, 'must be the name of a storage class, or none')), 'local-path'),
   nodeMonitorGracePeriod: v.optional(seconds, 40),
   eventTtl: v.optional(seconds, 3600),
   nodeCertTtl: v.optional(duration(5000, 'must be a duration of at least 5s, such as 365d or 12h'), '365d'),
@@ -52,6 +54,8 @@ export interface MasterConfig {
   readonly clusterCidr: Cidr;
   readonly nodePorts: { readonly first: number; readonly last: number };
   readonly clusterDomain: string;
+  /** Name of the class made at start when there is no default one, or `none`. */
+  readonly defaultStorageClass: string;
   readonly nodeMonitorGraceMs: number;
   readonly eventTtlMs: number;
   /** Life of a node's client certificate. */
@@ -79,7 +83,7 @@ export function readMasterConfig(options: unknown): MasterConfig {
     dataDir: resolve(given.dataDir), bindAddress: given.bindAddress, port: given.port, tlsSan: given.tlsSan.filter(Boolean),
     advertiseAddress: given.advertiseAddress ?? (given.bindAddress === '0.0.0.0' ? hostAddress() : given.bindAddress),
     serviceCidr: parseCidr(given.serviceCidr)!, clusterCidr: parseCidr(given.clusterCidr)!, nodePorts: { first, last },
-    clusterDomain: given.clusterDomain, nodeMonitorGraceMs: given.nodeMonitorGracePeriod * 1000, eventTtlMs: given.eventTtl * 1000,
+    clusterDomain: given.clusterDomain, defaultStorageClass: given.defaultStorageClass, nodeMonitorGraceMs: given.nodeMonitorGracePeriod * 1000, eventTtlMs: given.eventTtl * 1000,
     nodeCertificateMs: given.nodeCertTtl, offlineWindowMs: given.offlineWindow, logLevel: given.logLevel,
   };
 }

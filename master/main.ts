@@ -194,6 +194,7 @@ const masterFlags = (command: ReturnType<ReturnType<typeof cac>['command']>) => 
   .option('--node-port-range <range>', 'Ports of NodePort services (default: 30000-32767)')
   .option('--cluster-domain <name>', 'DNS domain of services (default: cluster.local)')
   .option('--node-monitor-grace-period <seconds>', 'Silence after which a node is NotReady (default: 40)')
+  .option('--default-storage-class <name>', 'Class made for claims without one, unless there is a default; none for none (default: local-path)')
   .option('--event-ttl <seconds>', 'How long events are kept (default: 3600)')
   .option('--node-cert-ttl <duration>', 'Life of an agent\'s certificate, which it renews at half to four fifths of it (default: 365d)')
   .option('--offline-window <duration>', 'For how long after its end that certificate still lets its agent come back (default: 365d)')

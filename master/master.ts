@@ -23,9 +23,11 @@ import { addressIn, clusterDnsAddress, type MasterConfig } from './config.ts';
 import { runControllers } from './controllers/controller.ts';
 import { controllers } from './controllers/index.ts';
 import { bootstrapPolicy } from './bootstrap-policy.ts';
+import { bootstrapStorage } from './bootstrap-storage.ts';
 import { createEnroller } from './enroller.ts';
 import { enrolmentPaths } from './hub/enrolment.ts';
 import { Hub, sessionPath } from './hub/hub.ts';
+import { labelsForAgent } from './hub/session.ts';
 import { NodeUsages } from './hub/usage.ts';
 import { PodLogs } from './hub/pod-logs.ts';
 import { NodeCredentials } from './node-credentials.ts';
@@ -44,6 +46,7 @@ import { removeVolume } from './volume-remover.ts';
 import { volumeBinding } from './scheduler/plugins/volume-binding.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { createJoinToken } from './registry/token.ts';
+import { silentSince } from './returning.ts';
 import { runCompaction } from './store/history.ts';
 import { openLmdbStore } from './store/lmdb.ts';
 import { StatusStream } from './status/stream.ts';
@@ -74,9 +77,6 @@ export interface Ready {
   joinToken(description: string, ttlMs: number): Promise<string>;
 }
 
-/** After a start, nodes not heard of yet are not missed while agents queue at the door, for so long at most. */
-const returnMs = 600_000;
-
 /** How long changes are kept for watches and agents that were away. */
 const historyMs = 3600_000;
 
@@ -101,12 +101,19 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
   const policy = new Policy(registry, signal);
   registry.useAdmissions(admissions({ registry, clock, policy }));
   await bootstrapPolicy(registry);
+  await bootstrapStorage(registry, config.defaultStorageClass);
   const accountTokens = new AccountTokens({ registry, clock, key: await openAccountKey(join(config.dataDir, 'pki')), issuer: `https://kubernetes.default.svc.${config.clusterDomain}` });
   const credentials = new NodeCredentials({ registry, clock, log: log.named('nodes'), windowMs: config.offlineWindowMs, agentPaths: [sessionPath, identityPath, binaryPath] });
   const hub = new Hub({
     registry, clock, log: log.named('hub'), recorder, enroller: createEnroller({ registry, pki, clock, certificateMs: config.nodeCertificateMs }),
     admits: (node) => credentials.knows(node), onUpgradeStatus: (node, status) => upgrades.heard(node, status), podToken: (node, request) => podToken(registry, accountTokens, node, request), masterVersion: version, graceMs: config.nodeMonitorGraceMs,
-    settings: (node) => ({ serviceCIDR: config.serviceCidr.text, clusterDomain: config.clusterDomain, clusterDNS, podCIDR: registry.find(nodes, '', node)?.spec?.podCIDR ?? '', clusterCIDR: config.clusterCidr.text }),
+    settings: (name) => {
+      const node = registry.find(nodes, '', name);
+      return {
+        serviceCIDR: config.serviceCidr.text, clusterDomain: config.clusterDomain, clusterDNS, podCIDR: node?.spec?.podCIDR ?? '', clusterCIDR: config.clusterCidr.text,
+        ...(node ? { nodeLabels: labelsForAgent(node.metadata.labels) } : {}),
+      };
+    },
   });
   const status = new StatusStream({ registry, clock, log: log.named('status'), masterVersion: version, link: (node) => hub.link(node) });
   const upgrades = new Upgrades({ agents: hub, clock, log: log.named('upgrades') });
@@ -157,7 +164,7 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
     registry, recorder, clock, log: log.named('controllers'), random,
     settings: {
       apiServerAddress: config.advertiseAddress, apiServerPort: port, kubernetesServiceIP, clusterDNS, caCertificate: pki.authority.certificate, accountTokens,
-      nodeMonitorGraceMs: config.nodeMonitorGraceMs, eventTtlMs: config.eventTtlMs, lastSeen: (node) => hub.lastSeen(node) ?? Math.min(server.crowdedMs, startedMs + returnMs),
+      nodeMonitorGraceMs: config.nodeMonitorGraceMs, eventTtlMs: config.eventTtlMs, lastSeen: (node) => silentSince({ heardMs: (name) => hub.lastSeen(name), crowdedMs: () => server.crowdedMs, startedMs }, node),
       removeVolume: (node, volume, path) => removeVolume((name, request) => hub.openStream(name, request), node, volume, path),
     },
     onStarted: () => partStarted('controllers'),

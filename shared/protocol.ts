@@ -85,6 +85,9 @@ const Items = v.pipe(
  */
 export const agentKnows = ['claim', 'removeVolume'] as const;
 
+/** Labels of a Node that are its agent's alone. */
+export const agentLabels: readonly string[] = ['kubernetes.io/hostname', 'kubernetes.io/os', 'kubernetes.io/arch'];
+
 /** `pod/default/web-1`: the identity of an item in state files and deltas. */
 export function itemKey(item: Item): string {
   switch (item.type) {
@@ -200,6 +203,8 @@ export const messages = {
     tokens: v.exactOptional(v.boolean()),
     /** All pods' addresses; with it, the master answers `relay` and `peersWanted`. */
     clusterCIDR: v.exactOptional(text),
+    /** Labels of the Node, beside `agentLabels`, once there is one. */
+    nodeLabels: v.exactOptional(v.record(text, text)),
   })),
   /**
    * Takes the agent from revision `from` to `revision`. `from` 0 replaces everything it holds. Large ones come in parts:

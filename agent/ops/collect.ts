@@ -28,6 +28,7 @@ export interface NodeParts {
   readonly pods: Iterable<{ readonly pod: Pod; readonly status: PodStatus | undefined }>;
   readonly listeners: readonly ListenerLine[];
   readonly serviceRange: { readonly cidr: string; readonly local: boolean } | undefined;
+  readonly dns?: NonNullable<AgentStatus['dns']> | undefined;
   readonly unsent: { readonly pods: number; readonly events: number; readonly eventsDropped: number };
 }
 
@@ -51,6 +52,7 @@ export async function collect(sources: StatusSources): Promise<AgentStatus> {
     pods: [...parts?.pods ?? []].map(({ pod, status }) => podLine(pod, status)).sort(byName),
     ...(parts ? { listeners: [...parts.listeners], unsent: parts.unsent } : {}),
     ...(parts?.serviceRange ? { serviceRange: parts.serviceRange } : {}),
+    ...(parts?.dns ? { dns: parts.dns } : {}),
     flash: { journalBytes: state.bytesWritten, ...await processBytes() },
     memory: { residentBytes: rss, heapBytes: heapUsed },
     problems,

@@ -9,7 +9,7 @@ const maxListeners = 5;
 export function statusText(status: AgentStatus, nowMs: number): string {
   const facts: [string, string | undefined][] = [
     ['agent', agentLine(status, nowMs)], ['link', linkLine(status, nowMs)], ['held', heldLine(status)],
-    ['certificate', certificateLine(status, nowMs)], ['written', writtenLine(status)], ['services', servicesLine(status)],
+    ['certificate', certificateLine(status, nowMs)], ['written', writtenLine(status)], ['dns', dnsLine(status)], ['services', servicesLine(status)],
   ];
   const width = Math.max(...facts.map(([name]) => name.length)) + 2;
   const lines = [
@@ -86,6 +86,12 @@ function servicesLine({ listeners, serviceRange }: AgentStatus): string | undefi
   const text = counts.filter(([, count]) => count > 0).map(([state, count]) => `${count} ${state === 'empty' ? 'without endpoints' : state}`).join(', ');
   const range = serviceRange ? `; ${serviceRange.cidr} is ${serviceRange.local ? '' : 'NOT '}local` : '';
   return `${text ? `listeners: ${text}` : 'no listeners'}${range}`;
+}
+
+function dnsLine({ dns }: AgentStatus): string | undefined {
+  if (!dns) return undefined;
+  const where = dns.listening.length > 0 ? `${dns.domain} on ${dns.listening.join(', ')}` : `NOT served: nothing listens on ${dns.address}`;
+  return `${where}; ${counted(dns.queries, 'question', 'questions')}, ${dns.forwarded} passed on, ${dns.failed} of them not answered`;
 }
 
 function failingListeners({ listeners = [] }: AgentStatus): string[] {

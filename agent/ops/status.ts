@@ -51,6 +51,8 @@ export const AgentStatus = v.object({
   pods: v.array(PodLine),
   listeners: v.optional(v.array(ListenerLine)),
   serviceRange: v.optional(v.object({ cidr: v.string(), local: v.boolean() })),
+  /** Cluster DNS, once the agent knows its address: where it listens, and questions since the agent started; of those passed on, asked and not answered. */
+  dns: v.optional(v.object({ address: v.string(), domain: v.string(), listening: v.array(v.string()), queries: count, forwarded: count, failed: count })),
   /** What the master has not yet acknowledged, and events that had to be dropped meanwhile. */
   unsent: v.optional(v.object({ pods: count, events: count, eventsDropped: count })),
   /** Since the agent started: by the state's journal, and by the whole process as the kernel counts it (whole pages). */

@@ -99,18 +99,19 @@ function portTaken({ pod, others }: AdmitInput): boolean {
   return wanted.some((port) => taken.some((other) => other.key === port.key && (other.ip === port.ip || everywhere(port.ip) || everywhere(other.ip))));
 }
 
-/** Whether the node is one that the pod asks for, as far as the agent knows its labels: somebody may have added others. */
+/** Whether the node is one that the pod asks for, as far as the agent knows its labels. */
 function fitsLabels({ spec }: Pod, node: NodeFacts): boolean {
   const known = { ...node.labels };
-  const has = (key: string): boolean => Object.hasOwn(known, key);
+  const has = (key: string): boolean => node.labelsComplete === true || Object.hasOwn(known, key);
   if (Object.entries(spec.nodeSelector ?? {}).some(([key, value]) => has(key) && known[key] !== value)) return false;
   const terms = spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
   if (!terms) return true;
-  return terms.some((term) => (term.matchExpressions ?? []).every((want) => !has(want.key) || holds(want, known[want.key] ?? ''))
+  return terms.some((term) => (term.matchExpressions ?? []).every((want) => !has(want.key) || holds(want, known[want.key]))
     && (term.matchFields ?? []).every((want) => want.key !== 'metadata.name' || holds(want, node.name)));
 }
 
-function holds({ operator, values = [] }: { readonly operator: string; readonly values?: readonly string[] }, value: string): boolean {
+function holds({ operator, values = [] }: { readonly operator: string; readonly values?: readonly string[] }, value: string | undefined): boolean {
+  if (value === undefined) return operator === 'NotIn' || operator === 'DoesNotExist';
   switch (operator) {
     case 'In': return values.includes(value);
     case 'NotIn': return !values.includes(value);

@@ -98,6 +98,7 @@ async function createSandbox(state: PodState, step: { readonly attempt: number }
   try {
     await create();
   } catch (error) {
+    if (/unknown or invalid runtime name|Unknown runtime specified/.test((error as Error).message)) throw new Error(`failed to get sandbox runtime: no runtime for "${options.HostConfig.Runtime}" is configured`, { cause: error });
     if (!(error instanceof RuntimeError) || error.fault !== 'notFound') throw error;
     await context.loadPause();
     await create();

@@ -11,6 +11,9 @@ export interface GrpcOptions {
 
 const statuses = ['UNKNOWN', 'SERVING', 'NOT_SERVING', 'SERVICE_UNKNOWN'] as const;
 
+/** An answer has seven. */
+const maxBytes = 4096;
+
 /** Result of the call: the enum of HealthCheckResponse, or a gRPC status and its message. */
 type Answer = { readonly health: number } | { readonly code: number; readonly message: string };
 
@@ -61,15 +64,20 @@ function call(session: ClientHttp2Session, { service, timeoutMs }: GrpcOptions):
       'user-agent': 'kube-probe/1.32', 'grpc-timeout': `${Math.ceil(timeoutMs)}m`,
     });
     const chunks: Buffer[] = [];
+    let size = 0;
     let status: { code: number; message: string } | undefined;
     const note = (headers: IncomingHttpHeaders): void => {
       const code = headers['grpc-status'];
-      if (code !== undefined) status = { code: Number(code), message: decodeURIComponent(String(headers['grpc-message'] ?? '')) };
+      if (code !== undefined) status = { code: Number(code), message: decoded(String(headers['grpc-message'] ?? '')) };
       else if (headers[':status'] !== undefined && Number(headers[':status']) !== 200) status = { code: 2, message: `unexpected HTTP status code received from server: ${headers[':status']}` };
     };
     stream.on('response', note);
     stream.on('trailers', note);
-    stream.on('data', (chunk: Buffer) => { chunks.push(chunk); });
+    stream.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      // Whoever says more than a status is no health service.
+      if ((size += chunk.length) > maxBytes) stream.destroy(new Error('the answer is no HealthCheckResponse'));
+    });
     stream.on('error', reject);
     stream.on('close', () => {
       if (status && status.code !== 0) return resolve(status);
@@ -78,6 +86,15 @@ function call(session: ClientHttp2Session, { service, timeoutMs }: GrpcOptions):
     });
     stream.end(request(service));
   });
+}
+
+/** A message as it is meant, or as it came: what a container sends may be anything. */
+function decoded(message: string): string {
+  try {
+    return decodeURIComponent(message);
+  } catch {
+    return message;
+  }
 }
 
 /** A gRPC frame (no compression, length) around HealthCheckRequest: field 1, the service. */

@@ -65,6 +65,7 @@ function once(url: string, headers: Record<string, string[]>, timeoutMs: number)
     } catch (error) {
       return failed((error as Error).message);
     }
+    request.on('upgrade', ({ statusCode = 101 }, socket) => { socket.destroy(); clearTimeout(late); resolve({ code: statusCode, body: '' }); });
     request.on('error', (error: NodeJS.ErrnoException) => failed(dialError(error, url)));
     request.end();
   });

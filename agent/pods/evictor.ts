@@ -5,7 +5,7 @@ import type { DiskUsage } from '../runtime/runtime.ts';
 import { requestOf } from './admit.ts';
 import { evictionMessage, isCritical, rank, type Claimant } from './rank.ts';
 import type { Use } from './stats.ts';
-import { isMet, pressureOf, starvedOf, type Observations, type PressureType, type Starved, type Threshold } from './thresholds.ts';
+import { isMet, pressureOf, starvedOf, type Observations, type PressureType, type Signal, type Starved, type Threshold } from './thresholds.ts';
 
 /** When a node evicts pods, as the kubelet's flags of these names say it. */
 export interface EvictionSettings {
@@ -33,16 +33,19 @@ export interface EvictorOptions extends EvictionSettings {
   readonly tenants: () => Iterable<Tenant>;
   readonly observe: (images: DiskUsage) => Promise<Observations>;
   readonly use: () => Promise<Use>;
-  /** Bytes of disk that each container of some pods takes, and the pods' volumes (`''`), by uid. */
-  readonly diskUse: (pods: readonly Pod[]) => Promise<ReadonlyMap<string, ReadonlyMap<string, number>>>;
-  /** Makes room on disk without ending anything. */
-  readonly reclaim: () => Promise<void>;
+  /** Bytes that each container of some pods takes of the disk that a signal is of, and the pods' volumes (`''`), by uid. */
+  readonly diskUse: (pods: readonly Pod[], signal: Signal) => Promise<ReadonlyMap<string, ReadonlyMap<string, number>>>;
+  /** Makes room on the disk that a signal is of, without ending anything. */
+  readonly reclaim: (signal: Signal) => Promise<void>;
   readonly disk: () => Promise<DiskUsage>;
   /** Told once each time that something begins to run short. */
   readonly onShort: (starved: Starved) => void;
 }
 
 interface Found extends Claimant { readonly tenant: Tenant; readonly byContainer: ReadonlyMap<string, number> }
+
+/** Who takes less of a full disk stays: what fills it is something else, and would go on to. */
+const leastDiskBytes = 2 ** 20;
 
 /** Time that an evicted pod has to be gone before another is looked for. */
 const cleanUpMs = 30_000;
@@ -57,6 +60,7 @@ export class Evictor {
   /** When each threshold that is met now began to be. Monotonic, as all times here. */
   readonly #since = new Map<Threshold, number>();
   readonly #told = new Set<Threshold>();
+  readonly #stuck = new Set<Threshold>();
   readonly #lastShort = new Map<PressureType, number>();
   #relieving: Promise<void> | undefined;
   #ending: { readonly tenant: Tenant; readonly untilMs: number } | undefined;
@@ -78,7 +82,7 @@ export class Evictor {
     const seen = await observe(images);
     const now = this.#nowMs = clock.monotonic();
     for (const threshold of thresholds) {
-      if (!isMet(threshold, seen)) { this.#since.delete(threshold); this.#told.delete(threshold); }
+      if (!isMet(threshold, seen)) { this.#since.delete(threshold); this.#told.delete(threshold); this.#stuck.delete(threshold); }
       else if (!this.#since.has(threshold)) this.#since.set(threshold, now);
     }
     for (const { signal } of this.#since.keys()) this.#lastShort.set(pressureOf(signal), now);
@@ -104,11 +108,11 @@ export class Evictor {
     if (this.#ending?.tenant.running && clock.monotonic() < this.#ending.untilMs) return;
     this.#ending = undefined;
     if (pressureOf(signal) === 'DiskPressure') {
-      await reclaim();
+      await reclaim(signal);
       if (!isMet(threshold, await observe(await disk()))) return;
     }
-    for (const { tenant, byContainer } of rank(await this.#claimants(starvedOf(signal)))) {
-      if (isCritical(tenant.pod)) continue;
+    for (const { tenant, used, byContainer } of rank(await this.#claimants(signal))) {
+      if (isCritical(tenant.pod) || (pressureOf(signal) === 'DiskPressure' && (used ?? 0) < leastDiskBytes)) continue;
       const message = evictionMessage(threshold, seen, tenant.pod, byContainer);
       const graceSeconds = Math.min(maxGraceSeconds, tenant.pod.spec.terminationGracePeriodSeconds ?? 30);
       tenant.evict(message, { byNode: true, ...(threshold.graceMs > 0 ? { graceSeconds } : {}) });
@@ -116,12 +120,14 @@ export class Evictor {
       log.warn('evicted a pod', { pod: tenant.pod.metadata.name, namespace: tenant.pod.metadata.namespace, signal });
       return;
     }
-    log.warn('the node lacks something, and there is no pod to evict', { signal });
+    if (!this.#stuck.has(threshold)) log.warn('the node lacks something, and there is no pod whose end would help', { signal });
+    this.#stuck.add(threshold);
   }
 
-  async #claimants(starved: Starved): Promise<Found[]> {
+  async #claimants(signal: Signal): Promise<Found[]> {
+    const starved = starvedOf(signal);
     const tenants = [...this.#options.tenants()].filter(({ active }) => active);
-    const used = await this.#used(starved, tenants.map(({ pod }) => pod));
+    const used = await this.#used(signal, tenants.map(({ pod }) => pod));
     return tenants.map((tenant) => {
       const byContainer = used.get(tenant.pod.metadata.uid ?? '') ?? new Map<string, number>();
       return {
@@ -132,10 +138,10 @@ export class Evictor {
   }
 
   /** By pod's uid and container's name. Inodes are not counted by pod: who has most on the disk has most of them. */
-  async #used(starved: Starved, pods: readonly Pod[]): Promise<ReadonlyMap<string, ReadonlyMap<string, number>>> {
-    if (starved === 'ephemeral-storage' || starved === 'inodes') return this.#options.diskUse(pods);
+  async #used(signal: Signal, pods: readonly Pod[]): Promise<ReadonlyMap<string, ReadonlyMap<string, number>>> {
+    if (pressureOf(signal) === 'DiskPressure') return this.#options.diskUse(pods, signal);
     const use = await this.#options.use();
     return new Map(use.pods.map(({ pod, containers }) =>
-      [pod.metadata.uid ?? '', new Map(containers.map(({ name, memoryBytes, pids }) => [name, starved === 'memory' ? memoryBytes : pids]))]));
+      [pod.metadata.uid ?? '', new Map(containers.map(({ name, memoryBytes, pids }) => [name, signal === 'memory.available' ? memoryBytes : pids]))]));
   }
 }

@@ -1,5 +1,6 @@
 import type { Container } from '../../shared/kinds/container.ts';
 import type { Pod } from '../../shared/kinds/pod.ts';
+import { runtimeHandlerAnnotation } from '../../shared/runtime-handler.ts';
 import { amount } from '../runtime/amount.ts';
 
 /** What the downward API tells of the node. */
@@ -9,14 +10,20 @@ export interface NodeFacts {
   readonly ips: readonly string[];
   readonly cpus: number;
   readonly memoryBytes: number;
-  /** Labels that the node has of its own accord; others may have been added through the API. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** Whether `labels` are all of the node's; if not, others may have been added through the API. */
+  readonly labelsComplete?: boolean;
   /** What pods may ask for, by resource, once it is known. */
   readonly allocatable?: Readonly<Record<string, string>>;
 }
 
 /** A reference that cannot be resolved; `message` is the kubelet's wording. */
 export class FieldError extends Error {}
+
+function withoutOurs(annotations: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> | undefined {
+  const { [runtimeHandlerAnnotation]: _, ...others } = annotations ?? {};
+  return others;
+}
 
 /**
  * Value of a `fieldRef`. In volumes, whole maps may be asked for: `metadata.labels` as lines of `key="value"`.
@@ -30,7 +37,7 @@ export function fieldValue(pod: Pod, path: string, podIPs: readonly string[], no
     case 'metadata.namespace': return pod.metadata.namespace ?? '';
     case 'metadata.uid': return pod.metadata.uid ?? '';
     case 'metadata.labels': return mapText(pod.metadata.labels);
-    case 'metadata.annotations': return mapText(pod.metadata.annotations);
+    case 'metadata.annotations': return mapText(withoutOurs(pod.metadata.annotations));
     case 'spec.nodeName': return node.name;
     case 'spec.serviceAccountName': return pod.spec.serviceAccountName ?? '';
     case 'status.hostIP': return node.ips[0] ?? '';

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { stat } from 'node:fs/promises';
 import { sleep, type Clock } from '../../shared/clock.ts';
 import type { Pod } from '../../shared/kinds/pod.ts';
 import type { PodStatus } from '../../shared/kinds/pod-status.ts';
@@ -25,6 +26,7 @@ import { logTarget } from './log-target.ts';
 import { Lookup } from './lookup.ts';
 import type { ClusterDns, HostResolver } from './resolv-conf.ts';
 import { Stats, type Running } from './stats.ts';
+import type { Signal } from './thresholds.ts';
 import { currentOf, sandboxOf } from './view.ts';
 import { watchVolumeLimits } from './volume-limits.ts';
 import { PodWorker } from './worker.ts';
@@ -176,20 +178,32 @@ export class PodManager {
     return this.#workers.values();
   }
 
-  /** Bytes of disk that pods take, by uid: what containers have written, by name, and under `''` what is in emptyDirs. */
-  async diskUse(pods: readonly Pod[]): Promise<Map<string, Map<string, number>>> {
-    const written = await this.#options.runtime.writtenBytes(label.owner, this.#context.owner);
+  /** Whether the engine keeps images and containers on another file system than the one that volumes are on. */
+  async #engineApart(): Promise<boolean> {
+    const [{ device }, { dev }] = await Promise.all([this.#options.runtime.disk(), stat(this.#options.root)]);
+    return device !== undefined && device !== dev;
+  }
+
+  /**
+   * Bytes that pods take of the disk that a signal is of, by uid: what containers have written, by name, and under `''` what is
+   * in emptyDirs. Where the engine has a disk of its own, the former are on that one alone.
+   */
+  async diskUse(pods: readonly Pod[], signal: Signal): Promise<Map<string, Map<string, number>>> {
+    const apart = await this.#engineApart();
+    const [ofNode, ofEngine] = [!apart || signal.startsWith('nodefs.'), !apart || signal.startsWith('imagefs.')];
+    const written = ofEngine ? await this.#options.runtime.writtenBytes(label.owner, this.#context.owner) : new Map<string, number>();
     return new Map(await Promise.all(pods.map(async (pod): Promise<[string, Map<string, number>]> => {
       const uid = pod.metadata.uid ?? '';
-      const volumes = await this.#context.volumes.usage(pod, 'disk').catch(() => new Map<string, number>());
+      const volumes = ofNode ? await this.#context.volumes.usage(pod, 'disk').catch(() => new Map<string, number>()) : new Map<string, number>();
       const used = new Map([['', [...volumes.values()].reduce((sum, bytes) => sum + bytes, 0)]]);
       for (const { id, name } of this.#workers.get(uid)?.views ?? []) if (name !== sandboxName) used.set(name, (used.get(name) ?? 0) + (written.get(id) ?? 0));
       return [uid, used];
     })));
   }
 
-  /** Removes what the node can do without, for want of disk. */
-  async makeRoom(): Promise<void> {
+  /** Removes what the node can do without, for want of disk: all of that is the engine's. */
+  async makeRoom(signal: Signal): Promise<void> {
+    if (signal.startsWith('nodefs.') && await this.#engineApart()) return;
     const { runtime, log } = this.#options;
     await makeRoom({ runtime, log, pods: this.#workers.values(), keep: this.#context.pauseImage });
   }

@@ -18,7 +18,6 @@ function podRefusals(pod: Pod): string[] {
   const { spec } = pod;
   const found: string[] = [];
   const unless = (bad: unknown, message: string): void => { if (bad) found.push(message); };
-  unless(spec.runtimeClassName, `spec.runtimeClassName ${spec.runtimeClassName}: the engine has one runtime`);
   unless(spec.hostUsers === false, 'spec.hostUsers false: user namespaces per pod are not served');
   unless(spec.resourceClaims?.length, 'spec.resourceClaims: device claims are not served');
   unless(spec.resources?.limits ?? spec.resources?.requests, 'spec.resources: resources per pod are not served; give them to its containers');

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Container } from '../../shared/kinds/container.ts';
 import type { Pod } from '../../shared/kinds/pod.ts';
 import type { ContainerSecurityContext, PodSecurityContext } from '../../shared/kinds/security-context.ts';
+import { runtimeHandlerOf } from '../../shared/runtime-handler.ts';
 import { amount } from './amount.ts';
 import { label, sandboxName } from './labels.ts';
 import { oomScoreAdjust } from './qos.ts';
@@ -73,6 +74,7 @@ export function sandboxOptions(input: SandboxInput): CreateOptions {
     OomScoreAdj: Math.max(-998, input.oomFloor),
     RestartPolicy: { Name: 'no' },
     LogConfig: logging,
+    ...runtimeOf(pod),
     ...(spec.hostNetwork ? {} : ports(pod)),
     ...(spec.securityContext?.sysctls?.length ? { Sysctls: sysctlsOf(pod) } : {}),
   };
@@ -126,10 +128,16 @@ export function containerOptions(input: ContainerInput): CreateOptions {
       RestartPolicy: { Name: 'no' },
       LogConfig: logging,
       OomScoreAdj: Math.max(input.oomFloor, oomScoreAdjust(pod.spec, container, input.nodeMemoryBytes)),
+      ...runtimeOf(pod),
       ...limits(container),
       ...privileges(pod.spec.securityContext, security, securityOptions(security, appArmorOf(pod, container), input.seccomp)),
     },
   };
+}
+
+function runtimeOf(pod: Pod): Pick<HostConfig, 'Runtime'> {
+  const Runtime = runtimeHandlerOf(pod);
+  return Runtime === undefined ? {} : { Runtime };
 }
 
 function pidMode({ pod, targetId, sandboxId }: ContainerInput): Pick<HostConfig, 'PidMode'> {

@@ -1,5 +1,5 @@
 import { Agent } from 'node:http';
-import { statfs } from 'node:fs/promises';
+import { access, stat, statfs } from 'node:fs/promises';
 import type { Duplex, Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
@@ -22,10 +22,19 @@ export interface DockerOptions {
 const faults: Record<number, RuntimeFault> = { 400: 'invalid', 401: 'invalid', 403: 'invalid', 404: 'notFound', 409: 'conflict', 422: 'invalid' };
 const execOutputLimit = 10 * 1024;
 
+/** Time that an engine has to answer: the kubelet's runtimeRequestTimeout. One that hangs must not hold the agent up for ever. */
+const requestMs = 120_000;
+/** The same for what may be at work for long before it says anything: sizes of file systems, images, a registry that is asked. */
+const longMs = 1_200_000;
+/** An engine that does not answer its simplest question for so long is down. */
+const pingMs = 20_000;
+
 /** A Docker engine over its HTTP API. */
 export class DockerRuntime implements Runtime {
   readonly #docker: Docker;
   #rootDir: string | undefined;
+  /** A ping that was not answered yet: a second one would learn nothing more. */
+  #pinging: Promise<unknown> | undefined;
 
   constructor(options: DockerOptions = {}) {
     // Sockets are kept only as long as a burst needs them: each idle one costs memory in dockerd too.
@@ -57,7 +66,7 @@ export class DockerRuntime implements Runtime {
   }
 
   async stop(id: string, graceSeconds: number): Promise<void> {
-    await unless('notFound', this.#docker.getContainer(id).stop({ t: graceSeconds }));
+    await unless('notFound', this.#docker.getContainer(id).stop({ t: graceSeconds }), requestMs + graceSeconds * 1000);
   }
 
   async kill(id: string, signal: string): Promise<void> {
@@ -105,12 +114,17 @@ export class DockerRuntime implements Runtime {
 
   async *logs(id: string, options: LogOptions): AsyncIterable<Uint8Array> {
     const details = await attempt(this.#docker.getContainer(id).inspect());
+    const { LogPath: path, HostConfig: { LogConfig: log } } = details;
+    // An engine elsewhere, or an agent in a container, has them where nobody can look.
+    const readable = options.follow && log?.Type === 'json-file' && path && await access(path).then(() => true, () => false);
+    if (readable) return yield* (await import('./docker-log-files.ts')).followFiles({ ...options, path, running: async () => { const state = (await this.inspect(id))?.state; return state === 'running' || state === 'created'; } });
     const query = {
       stdout: true, stderr: true, follow: options.follow, timestamps: options.timestamps,
       tail: options.tailLines === undefined ? 'all' : String(options.tailLines),
       since: options.sinceMs === undefined ? '0' : (options.sinceMs / 1000).toFixed(9),
     };
-    const stream = await this.#stream(`/containers/${id}/logs?`, query, options.signal);
+    // A container that says nothing may keep the engine from answering.
+    const stream = await this.#stream(`/containers/${id}/logs?`, query, options.signal, Infinity);
     try {
       yield* details.Config.Tty ? stream : demultiplex(stream);
     } catch (error) {
@@ -122,7 +136,7 @@ export class DockerRuntime implements Runtime {
 
   async events(label: string, signal: AbortSignal): Promise<AsyncIterable<RuntimeEvent>> {
     const filters = { type: ['container'], event: ['start', 'die', 'oom', 'destroy'], label: [label] };
-    const stream = await this.#stream('/events?', { filters: JSON.stringify(filters) }, signal);
+    const stream = await this.#stream('/events?', { filters: JSON.stringify(filters) }, signal, requestMs);
     return eventsOf(stream, signal);
   }
 
@@ -141,7 +155,7 @@ export class DockerRuntime implements Runtime {
   }
 
   async pull(name: string, auth: RegistryAuth | undefined, signal: AbortSignal, answered: () => void = () => {}): Promise<void> {
-    const stream = await attempt(this.#docker.pull(withTag(name), auth ? { authconfig: auth } : {})).catch((error: RuntimeError) => { throw verdict(error); }) as Readable;
+    const stream = await attempt(this.#docker.pull(withTag(name), auth ? { authconfig: auth } : {}), longMs).catch((error: RuntimeError) => { throw verdict(error); }) as Readable;
     const abort = (): void => { stream.destroy(new RuntimeError('unreachable', 'the pull was given up')); };
     if (signal.aborted) abort();
     signal.addEventListener('abort', abort, { once: true });
@@ -149,11 +163,16 @@ export class DockerRuntime implements Runtime {
   }
 
   async load(archive: Uint8Array): Promise<void> {
-    await progress(await attempt(this.#docker.loadImage(Buffer.from(archive) as unknown as NodeJS.ReadableStream, { quiet: true })) as Readable);
+    await progress(await attempt(this.#docker.loadImage(Buffer.from(archive) as unknown as NodeJS.ReadableStream, { quiet: true }), longMs) as Readable);
   }
 
   async removeImage(id: string): Promise<void> {
     await unless('notFound', this.#docker.getImage(id).remove({ force: false }));
+  }
+
+  async ping(): Promise<void> {
+    this.#pinging ??= this.#docker.ping().finally(() => { this.#pinging = undefined; });
+    await attempt(this.#pinging, pingMs);
   }
 
   async info(): Promise<RuntimeInfo> {
@@ -167,8 +186,8 @@ export class DockerRuntime implements Runtime {
 
   async disk(): Promise<DiskUsage> {
     this.#rootDir ??= (await this.info()).rootDir;
-    const usage = await statfs(this.#rootDir).catch((error: Error) => { throw new RuntimeError('failed', error.message); });
-    return { capacityBytes: usage.blocks * usage.bsize, availableBytes: usage.bavail * usage.bsize, inodes: usage.files, inodesFree: usage.ffree };
+    const [usage, { dev: device }] = await Promise.all([statfs(this.#rootDir), stat(this.#rootDir)]).catch((error: Error) => { throw new RuntimeError('failed', error.message); });
+    return { capacityBytes: usage.blocks * usage.bsize, availableBytes: usage.bavail * usage.bsize, inodes: usage.files, inodesFree: usage.ffree, device };
   }
 
   async defaultSubnets(): Promise<string[]> {
@@ -193,7 +212,7 @@ export class DockerRuntime implements Runtime {
   }
 
   async writtenBytes(label: string, value: string): Promise<Map<string, number>> {
-    const found = await attempt(this.#docker.listContainers({ all: true, size: true, filters: { label: [`${label}=${value}`] } })) as (Docker.ContainerInfo & { readonly SizeRw?: number })[];
+    const found = await attempt(this.#docker.listContainers({ all: true, size: true, filters: { label: [`${label}=${value}`] } }), longMs) as (Docker.ContainerInfo & { readonly SizeRw?: number })[];
     return new Map(found.map(({ Id: id, SizeRw: bytes = 0 }) => [id, bytes]));
   }
 
@@ -209,7 +228,7 @@ export class DockerRuntime implements Runtime {
   }
 
   /** A response body as it comes; dockerode itself would collect what is not followed. */
-  #stream(path: string, options: Record<string, unknown>, signal: AbortSignal): Promise<Readable> {
+  #stream(path: string, options: Record<string, unknown>, signal: AbortSignal, limitMs: number): Promise<Readable> {
     return attempt(new Promise<Readable>((resolve, reject) => {
       const request = { path, method: 'GET', options, isStream: true, statusCodes: { 200: true, 404: 'no such container', 500: 'server error' } };
       this.#docker.modem.dial(request, (error: Error | null, body: unknown) => {
@@ -219,7 +238,7 @@ export class DockerRuntime implements Runtime {
         else signal.addEventListener('abort', () => stream.destroy(), { once: true });
         return resolve(stream);
       });
-    }));
+    }), limitMs);
   }
 }
 
@@ -324,19 +343,34 @@ async function collect(chunks: AsyncIterable<Uint8Array>): Promise<string> {
   return Buffer.concat(kept).subarray(0, execOutputLimit).toString('utf8');
 }
 
-/** The engine's answer, its refusals as RuntimeError. 304 (it is so already) counts as success. */
-async function attempt<T>(answer: Promise<T>): Promise<T> {
+/** The engine's answer, its refusals and its silence as RuntimeError. 304 (it is so already) counts as success. */
+async function attempt<T>(answer: Promise<T>, limitMs = requestMs): Promise<T> {
   try {
-    return await answer;
+    return await within(answer, limitMs);
   } catch (error) {
     if ((error as { statusCode?: number }).statusCode === 304) return undefined as T;
     throw translated(error);
   }
 }
 
-async function unless<T>(fault: RuntimeFault, answer: Promise<T>): Promise<T | undefined> {
+/** Gives up waiting; what was asked for may be done all the same, and is found when things are looked at again. */
+async function within<T>(answer: Promise<T>, limitMs: number): Promise<T> {
+  if (limitMs === Infinity) return answer;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new RuntimeError('unreachable', `the engine has not answered within ${limitMs / 1000} s`)), limitMs);
+    timer.unref();
+  });
   try {
-    return await attempt(answer);
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function unless<T>(fault: RuntimeFault, answer: Promise<T>, limitMs?: number): Promise<T | undefined> {
+  try {
+    return await attempt(answer, limitMs);
   } catch (error) {
     if ((error as RuntimeError).fault === fault) return undefined;
     throw error;

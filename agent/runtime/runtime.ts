@@ -55,6 +55,8 @@ export interface CreateOptions {
 }
 
 export interface HostConfig {
+  /** Name of one of the engine's runtimes; absent: its default. */
+  Runtime?: string;
   NetworkMode?: string;
   IpcMode?: string;
   PidMode?: string;
@@ -171,6 +173,8 @@ export interface DiskUsage {
   /** File system's inodes, where it has a fixed number of them. */
   readonly inodes?: number;
   readonly inodesFree?: number;
+  /** Which file system it is, as `stat` tells; absent where that is not known. */
+  readonly device?: number;
 }
 export interface ContainerStats { readonly cpuNanoseconds: number; readonly memoryBytes: number; readonly pids: number }
 /** Credentials of one registry. */
@@ -235,6 +239,8 @@ export interface Runtime {
   /** `conflict` when a container uses it. */
   removeImage(id: string): Promise<void>;
   info(): Promise<RuntimeInfo>;
+  /** Whether the engine answers at all, found out in bounded time. @throws RuntimeError */
+  ping(): Promise<void>;
   /** Of the file system that holds images. */
   disk(): Promise<DiskUsage>;
   /** Bytes that containers with `label` set to `value` have written over their images, by id. The engine adds them up: it may take long. */

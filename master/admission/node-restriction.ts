@@ -1,7 +1,10 @@
+import { isDeepStrictEqual } from 'node:util';
 import { leases } from '../../shared/kinds/lease.ts';
-import { nodes } from '../../shared/kinds/node.ts';
+import { nodes, type Node } from '../../shared/kinds/node.ts';
 import { pods, type Pod } from '../../shared/kinds/pod.ts';
+import type { KubeObject } from '../../shared/meta.ts';
 import { forbidden } from '../../shared/status.ts';
+import { mayLabelItself } from '../registry/node-labels.ts';
 import type { Admission, Attempt, User } from '../registry/types.ts';
 
 const prefix = 'system:node:';
@@ -27,9 +30,20 @@ function nodeOf(user: User | undefined): string | undefined {
 
 function checkNode({ name, operation, subresource, object, old }: Attempt, node: string): void {
   if (name !== node) throw forbidden(nodes, name, `node ${JSON.stringify(node)} is not allowed to modify node ${JSON.stringify(name)}`);
-  if (operation !== 'UPDATE' || subresource === 'status' || !old) return;
-  const taints = (state: unknown): string => JSON.stringify((state as { spec: { taints?: unknown } }).spec.taints ?? []);
-  if (taints(object) !== taints(old)) throw forbidden(nodes, name, `node ${JSON.stringify(node)} is not allowed to modify taints`);
+  if (operation === 'DELETE' || subresource === 'status') return;
+  const wrong = [...changedLabels(object, old)].filter((label) => !mayLabelItself(label)).sort().join(', ');
+  if (wrong) throw forbidden(nodes, name, `node ${JSON.stringify(node)} is not allowed to ${old ? 'modify' : 'set the following'} labels: ${wrong}`);
+  if (!old) return;
+  const check = (what: string, part: (state: KubeObject) => unknown): void => {
+    if (!isDeepStrictEqual(part(object), part(old))) throw forbidden(nodes, name, `node ${JSON.stringify(node)} is not allowed to modify ${what}`);
+  };
+  check('taints', (state) => (state as Node).spec?.taints ?? []);
+  check('owner references', ({ metadata }) => metadata.ownerReferences ?? []);
+}
+
+function* changedLabels({ metadata: { labels = {} } }: KubeObject, old: KubeObject | undefined): Generator<string> {
+  const before = old?.metadata.labels ?? {};
+  for (const label of new Set([...Object.keys(labels), ...Object.keys(before)])) if (labels[label] !== before[label]) yield label;
 }
 
 function checkPod({ name, operation, subresource, object, old }: Attempt, node: string): void {

@@ -1,12 +1,11 @@
 import type { KubeObject } from '../../shared/meta.ts';
-import { unsupportedMediaType } from '../../shared/status.ts';
 import { applyPatch } from '../registry/patch.ts';
 import { mediaType } from './body.ts';
 import { sendObject, type Call } from './call.ts';
 import { checkStrict, readDocument } from './document.ts';
 import { noSuchMethod } from './kinds.ts';
 import { writeOptions } from './options.ts';
-import { noSense, readPatch } from './patch.ts';
+import { applyObject, noSense, readPatch } from './patch.ts';
 
 /**
  * Answers `pods/NAME/ephemeralcontainers`, which is how containers come into a pod that runs: `kubectl debug` patches
@@ -31,7 +30,7 @@ export async function ephemeralContainers(call: Call): Promise<void> {
 async function patch(call: Call): Promise<void> {
   const { x, kind, request: { namespace, name }, options: { registry } } = call;
   const media = mediaType(x.req);
-  if (media.startsWith('application/apply-patch')) throw unsupportedMediaType('server-side apply of ephemeral containers is not supported');
+  if (media === 'application/apply-patch+yaml') return applyObject(call, ephemeralOnly);
   const given = await readPatch(call, media);
   let patched: unknown;
   const change = (current: KubeObject): unknown => withEphemeral(current, (patched = applyPatch(kind, current, given)));
@@ -40,6 +39,13 @@ async function patch(call: Call): Promise<void> {
 }
 
 interface Written { readonly metadata?: { readonly name?: string; readonly uid?: string; readonly resourceVersion?: string }; readonly spec?: { readonly ephemeralContainers?: unknown } }
+
+/** Of an apply configuration, what names the pod and its ephemeral containers: only these are applied, and owned. */
+function ephemeralOnly(config: Record<string, unknown>): Record<string, unknown> {
+  const { apiVersion, kind, metadata, spec } = config as Written & { readonly apiVersion?: unknown; readonly kind?: unknown };
+  const named = Object.fromEntries(Object.entries(metadata ?? {}).filter(([key]) => ['name', 'namespace', 'uid', 'resourceVersion', 'managedFields'].includes(key)));
+  return { apiVersion, kind, metadata: named, spec: spec?.ephemeralContainers ? { ephemeralContainers: spec.ephemeralContainers } : {} };
+}
 
 /** The pod as it is, with the ephemeral containers, name, uid and resourceVersion of what was sent. */
 function withEphemeral(current: KubeObject, sent: unknown): unknown {

@@ -56,9 +56,10 @@ function parsePatch(type: Patch['type'], text: string): unknown {
 /** How often an apply that meets an object in the making tries again. */
 const maxTries = 5;
 
-async function applyObject(call: Call): Promise<void> {
+/** Answers a server-side apply. `part`: the part of the configuration that counts. @throws StatusError */
+export async function applyObject(call: Call, part: (config: Record<string, unknown>) => Record<string, unknown> = (config) => config): Promise<void> {
   const { x, request } = call;
-  const config = await readConfig(call);
+  const config = part(await readConfig(call));
   const asked = writeOptions(x, 'PatchOptions', request.subresource, true);
   const force = flag(x.query, 'force');
   for (let tries = 1; ; tries++) {

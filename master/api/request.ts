@@ -47,9 +47,13 @@ export function describeRequest(method: string, path: string, query: Query): Req
   return { verb, path, resource, ...(selected === undefined ? {} : { selected }) };
 }
 
-/** The terms of a selector all have to hold, so one that names an object is enough; odd names are left to the selector. */
+/**
+ * The terms of a selector all have to hold, so one that names an object is enough. Where there are escapes, commas need
+ * not part terms, and what looks like one may be a piece of a value: nothing is taken from those, nor from odd names.
+ */
 function selectedName(query: Query): string | undefined {
-  const terms = query.get('fieldSelector')?.split(',') ?? [];
+  const text = query.get('fieldSelector') ?? '';
+  const terms = text.includes('\\') ? [] : text.split(',');
   return terms.flatMap((term) => /^metadata\.name==?([\w.:-]+)$/.exec(term)?.[1] ?? [])[0];
 }
 

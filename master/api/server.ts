@@ -189,7 +189,7 @@ class Apiserver implements ApiServer {
       ? createHttps({ ...limits, ...tls, ...tlsLimits, requestCert: true, rejectUnauthorized: false, handshakeTimeout: 20_000 }, handle)
       : createHttp(limits, handle);
     if (guests && 'setSecureContext' in server) {
-      this.#doorway = new Doorway({ clock, guests });
+      this.#doorway = new Doorway({ clock, log: this.#options.log, guests });
       this.#doorway.guard(server);
     }
     server.on('upgrade', (req, socket, head) => void this.#upgrade(req, socket, head));

@@ -17,11 +17,12 @@ import { rootCa } from './root-ca.ts';
 import { serviceAccount } from './serviceaccount.ts';
 import { volumeBinder } from './volume-binder.ts';
 import { claimProtector, volumeProtector } from './volume-protection.ts';
+import { volumeRemover } from './volume-reclaim.ts';
 
 /** Every controller, fresh: some keep notes in memory, which are theirs for one run of the master. */
 export const controllers = (): readonly Controller[] => [
   namespaceController, serviceAccount, accountSecrets, clusterRoleAggregation, rootCa, kubernetesService, kubeDns,
   replication, endpointsController, endpointSlice, endpointSliceMirroring,
   garbageCollector, nodeLifecycle(), podGc(), eventTtl(),
-  volumeBinder, claimProtector, volumeProtector, ephemeralVolume,
+  volumeBinder, volumeRemover, claimProtector, volumeProtector, ephemeralVolume,
 ];

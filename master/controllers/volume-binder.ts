@@ -3,7 +3,6 @@ import { persistentVolumes, type PersistentVolume } from '../../shared/kinds/per
 import { persistentVolumeClaims, type PersistentVolumeClaim } from '../../shared/kinds/persistentvolumeclaim.ts';
 import { pods } from '../../shared/kinds/pod.ts';
 import { storageClasses, type StorageClass } from '../../shared/kinds/storageclass.ts';
-import type { Again } from '../../shared/queue.ts';
 import { conflict, isNotFound } from '../../shared/status.ts';
 import { toTime } from '../../shared/time.ts';
 import { annotation, boundTo, claimNamesOf, defaultClass, findVolume, isFor, mismatch } from '../registry/volumes.ts';
@@ -52,7 +51,7 @@ export const volumeBinder = defineController({
       },
     },
   ],
-  async reconcile(key, context): Promise<Again | void> {
+  async reconcile(key, context) {
     const [type, ...rest] = key.split('/');
     if (type === 'volume') {
       const volume = context.registry.find(persistentVolumes, '', rest[0] ?? '');
@@ -155,7 +154,7 @@ async function syncBoundClaim(claim: PersistentVolumeClaim, context: Context): P
   await setClaimPhase(claim, 'Lost', context);
 }
 
-async function syncVolume(volume: PersistentVolume, context: Context): Promise<Again | void> {
+async function syncVolume(volume: PersistentVolume, context: Context): Promise<void> {
   const { claimRef } = volume.spec;
   if (!claimRef?.uid) return setVolumePhase(volume, 'Available', context);
   const claim = context.registry.find(persistentVolumeClaims, claimRef.namespace ?? '', claimRef.name ?? '');

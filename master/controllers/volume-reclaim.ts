@@ -1,10 +1,11 @@
 import { nodes, type Node } from '../../shared/kinds/node.ts';
 import { persistentVolumes, type PersistentVolume } from '../../shared/kinds/persistentvolume.ts';
+import { persistentVolumeClaims } from '../../shared/kinds/persistentvolumeclaim.ts';
 import { matchesNode } from '../../shared/node-selector.ts';
 import type { Again } from '../../shared/queue.ts';
 import { localPathProvisioner } from '../../shared/volumes.ts';
 import { annotation } from '../registry/volumes.ts';
-import { some, type Context } from './controller.ts';
+import { defineController, some, type Context } from './controller.ts';
 import { removeIfThere } from './ensure.ts';
 
 const retryMs = 15_000;
@@ -14,7 +15,7 @@ const component = 'persistentvolume-controller';
  * Does to a released volume what its policy says. What is on nodes only their agents can delete, and they do so for
  * volumes that were made by Wherry's own provisioner; anything else fails, and stays.
  */
-export async function reclaim(volume: PersistentVolume, context: Context, setPhase: (phase: string, message: string) => Promise<void>): Promise<Again | void> {
+export async function reclaim(volume: PersistentVolume, context: Context, setPhase: (phase: string, message: string) => Promise<void>): Promise<void> {
   const { persistentVolumeReclaimPolicy: policy } = volume.spec;
   const fail = async (reason: string, message: string): Promise<void> => {
     if (volume.status.phase === 'Failed' && volume.status.message === message) return;
@@ -24,7 +25,8 @@ export async function reclaim(volume: PersistentVolume, context: Context, setPha
   if (policy === 'Recycle') return fail('VolumeFailedRecycle', 'No recycler plugin found for the volume!');
   if (policy !== 'Delete' || volume.metadata.deletionTimestamp) return;
   const provisioner = volume.metadata.annotations?.[annotation.provisionedBy];
-  if (provisioner === localPathProvisioner) return removeWhenEmptied(volume, context);
+  // Left to the remover below: nodes may take their time, and other claims must not wait for them.
+  if (provisioner === localPathProvisioner) return;
   // Another provisioner's to delete.
   if (provisioner && !provisioner.startsWith('kubernetes.io/')) return;
   return fail('VolumeFailedDelete', whyNot(volume));
@@ -38,6 +40,19 @@ function whyNot({ metadata, spec }: PersistentVolume): string {
   if (spec.hostPath && !/^\/tmp\/.+/.test(spec.hostPath.path)) return `host_path deleter only supports /tmp/.+ but received provided ${spec.hostPath.path}`;
   return `error getting deleter volume plugin for volume "${metadata.name ?? ''}": no deletable volume plugin matched`;
 }
+
+/** Deletes released volumes of Wherry's own provisioner, many at a time: a node that does not answer holds up its own alone. */
+export const volumeRemover = defineController({
+  name: 'volume-remover', for: some(persistentVolumes), concurrency: 32,
+  async reconcile(name, context): Promise<Again | void> {
+    const volume = context.registry.find(persistentVolumes, '', name);
+    if (!volume || volume.status.phase !== 'Released' || volume.metadata.deletionTimestamp || volume.spec.persistentVolumeReclaimPolicy !== 'Delete') return;
+    if (volume.metadata.annotations?.[annotation.provisionedBy] !== localPathProvisioner) return;
+    const { claimRef } = volume.spec;
+    const claim = context.registry.find(persistentVolumeClaims, claimRef?.namespace ?? '', claimRef?.name ?? '');
+    if (claimRef?.uid && claim?.metadata.uid !== claimRef.uid) return removeWhenEmptied(volume, context);
+  },
+});
 
 /** A node that is away keeps the volume until it is back. */
 async function removeWhenEmptied(volume: PersistentVolume, { registry, settings, log, recorder }: Context): Promise<Again | void> {

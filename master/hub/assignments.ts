@@ -4,6 +4,7 @@ import { endpointSlices } from '../../shared/kinds/endpointslice.ts';
 import { persistentVolumes } from '../../shared/kinds/persistentvolume.ts';
 import { persistentVolumeClaims, type PersistentVolumeClaim } from '../../shared/kinds/persistentvolumeclaim.ts';
 import { pods, type Pod } from '../../shared/kinds/pod.ts';
+import { runtimeClasses } from '../../shared/kinds/runtimeclass.ts';
 import { secrets } from '../../shared/kinds/secret.ts';
 import { services } from '../../shared/kinds/service.ts';
 import type { KubeObject } from '../../shared/meta.ts';
@@ -323,10 +324,15 @@ export class Assignments {
 
   #pack(key: string): Buffer | undefined {
     const [type = '', namespace = '', name = ''] = key.split('/');
-    if (type === 'pod') return packed(this.#registry.stored(pods, namespace, name), podItem);
+    if (type === 'pod') return packed(this.#registry.stored(pods, namespace, name), (pod, revision) => podItem(pod, revision, this.#handlerOf(pod)));
     if (type === 'secret') return packed(this.#registry.stored(secrets, namespace, name), secretItem);
     if (type === 'claim') return packed(this.#registry.stored(persistentVolumeClaims, namespace, name), (claim, revision) => claimItem(claim, revision, this.#volumeOf(claim)));
     return packed(this.#registry.stored(configMaps, namespace, name), configMapItem);
+  }
+
+  /** A class's handler cannot change. */
+  #handlerOf({ spec }: Pod): string | undefined {
+    return spec.runtimeClassName ? this.#registry.find(runtimeClasses, '', spec.runtimeClassName)?.handler : undefined;
   }
 
   #volumeOf(claim: PersistentVolumeClaim) {

@@ -7,6 +7,7 @@ import type { Secret } from '../../shared/kinds/secret.ts';
 import type { Service } from '../../shared/kinds/service.ts';
 import type { KubeObject, ObjectMeta } from '../../shared/meta.ts';
 import type { EndpointsItem, ItemOf, ServiceItem } from '../../shared/protocol.ts';
+import { runtimeHandlerAnnotation } from '../../shared/runtime-handler.ts';
 
 /**
  * Version of what these functions make of an object. It is part of the epoch: when the same revision of an object
@@ -40,7 +41,14 @@ const pick = <T extends object, K extends keyof T>(from: T, keys: readonly K[]):
 /** True when a change of a pod is none for its node. */
 export const sameForAgent = (a: Pod, b: Pod): boolean => a === b || JSON.stringify(podForAgent(a)) === JSON.stringify(podForAgent(b));
 
-export const podItem = (pod: Pod, revision: number): ItemOf<'pod'> => ({ type: 'pod', revision, object: podForAgent(pod) });
+/** `handler`: of the pod's runtime class. */
+export const podItem = (pod: Pod, revision: number, handler?: string): ItemOf<'pod'> => ({ type: 'pod', revision, object: withHandler(podForAgent(pod), handler) });
+
+function withHandler(pod: Pod, handler: string | undefined): Pod {
+  if (handler === undefined && pod.metadata.annotations?.[runtimeHandlerAnnotation] === undefined) return pod;
+  const { [runtimeHandlerAnnotation]: _, ...annotations } = pod.metadata.annotations ?? {};
+  return { ...pod, metadata: { ...pod.metadata, annotations: { ...annotations, ...(handler ? { [runtimeHandlerAnnotation]: handler } : {}) } } };
+}
 
 export const configMapItem = (object: ConfigMap, revision: number): ItemOf<'configMap'> => ({ type: 'configMap', revision, object: slim(object) });
 

@@ -1,16 +1,9 @@
 import { nodes, type Node } from '../../shared/kinds/node.ts';
 import type { Log } from '../../shared/log.ts';
 import { isAlreadyExists } from '../../shared/status.ts';
+import { mayLabelItself, ownLabels } from '../registry/node-labels.ts';
 import type { Registry } from '../registry/registry.ts';
 import { isPassing, nodeUser } from './writer.ts';
-
-/** Labels in Kubernetes' own domains that an agent owns: set, changed and removed as it says (kubelet's default labels). */
-const ownLabels: ReadonlySet<string> = new Set([
-  'kubernetes.io/hostname', 'kubernetes.io/os', 'kubernetes.io/arch', 'beta.kubernetes.io/os', 'beta.kubernetes.io/arch',
-  'node.kubernetes.io/instance-type', 'topology.kubernetes.io/region', 'topology.kubernetes.io/zone',
-]);
-/** Domains under which an agent may label its own node when it registers, as the NodeRestriction plugin has it. */
-const ownDomains = ['kubelet.kubernetes.io', 'node.kubernetes.io'];
 
 /**
  * Writes the Node object as its agent sees it. The first time it is created, with the labels and taints that the agent
@@ -33,7 +26,7 @@ export async function writeNode(registry: Registry, log: Log, name: string, repo
 }
 
 const labelsToRegister = (reported: Node): Record<string, string> =>
-  Object.fromEntries(Object.entries(reported.metadata.labels ?? {}).filter(([key]) => mayRegister(key)));
+  Object.fromEntries(Object.entries(reported.metadata.labels ?? {}).filter(([key]) => mayLabelItself(key)));
 
 /** Adds labels and taints that nobody set before. Mutates `current`; undefined: nothing to add. */
 function registered(current: Node, reported: Node): Node | undefined {
@@ -57,13 +50,6 @@ async function register(registry: Registry, name: string, reported: Node): Promi
   } catch (error) {
     if (!isAlreadyExists(error)) throw error;
   }
-}
-
-function mayRegister(label: string): boolean {
-  const [domain = '', rest] = label.split('/');
-  if (rest === undefined || ownLabels.has(label)) return true;
-  const within = (parent: string): boolean => domain === parent || domain.endsWith(`.${parent}`);
-  return ownDomains.some(within) || !(within('kubernetes.io') || within('k8s.io'));
 }
 
 function withLabels(current: Node, reported: Node): Node | undefined {

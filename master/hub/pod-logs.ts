@@ -48,8 +48,10 @@ export class PodLogs {
   /** Answers a request with the log as plain text. @throws StatusError while nothing was answered */
   async answer({ exchange: { query, res }, namespace, name }: { exchange: LogExchange; namespace: string; name: string }): Promise<void> {
     const request = readRequest(query, name, this.#options.clock.now());
+    const pod = this.#options.registry.get(pods, namespace, name).object;
+    containerOf(pod, request.container);
     // As apiserver answers for a pod that is on no node yet.
-    if (!this.#options.registry.get(pods, namespace, name).object.spec.nodeName) return void res.writeHead(204).end();
+    if (!pod.spec.nodeName) return void res.writeHead(204).end();
     const log = await this.open(namespace, name, request);
     res.writeHead(200, { 'Content-Type': 'text/plain' });
     res.flushHeaders();

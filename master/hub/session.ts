@@ -4,7 +4,7 @@ import { Channel, relayWindow } from '../../shared/channel.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { EnrolAnswer } from '../../shared/enrolment.ts';
 import type { Log } from '../../shared/log.ts';
-import { agentKnows, decodeMessage, encodeMessage, isControl, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload, type StreamRequest } from '../../shared/protocol.ts';
+import { agentKnows, agentLabels, decodeMessage, encodeMessage, isControl, ProtocolError, protocolVersion, type Handlers, type MessageName, type Payload, type StreamRequest } from '../../shared/protocol.ts';
 import { networkTest, peersDigest, type Peer } from '../../shared/peers.ts';
 import type { FrameSocket } from '../../shared/socket.ts';
 import type { Assignments, NodeItems, Resumption } from './assignments.ts';
@@ -23,6 +23,13 @@ export interface ClusterSettings {
   readonly podCIDR: string;
   /** Of all nodes. */
   readonly clusterCIDR?: string;
+  /** Of the Node, beside those that are its agent's alone; absent while there is none. */
+  readonly nodeLabels?: Record<string, string>;
+}
+
+/** What to tell an agent of its Node's labels, in a lasting order. */
+export function labelsForAgent(labels: Readonly<Record<string, string>> | undefined): Record<string, string> {
+  return Object.fromEntries(Object.entries(labels ?? {}).filter(([key]) => !agentLabels.includes(key)).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 export interface SessionOptions {

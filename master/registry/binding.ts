@@ -31,7 +31,7 @@ const maxAttempts = 8;
  */
 export async function bind(registry: Registry, namespace: string, podName: string, binding: BindingTarget, options: BindOptions): Promise<number> {
   for (let tries = 1; ; tries++) {
-    const stored = registry.get(pods, namespace, podName);
+    const stored = registry.newest(pods, namespace, podName);
     checkBindable(stored.object, podName, binding);
     if (options.dryRun) return stored.revision;
     const bound = assigned(stored.object, binding, options.clock.now());
@@ -68,9 +68,8 @@ function assigned(pod: Pod, { target, metadata }: BindingTarget, nowMs: number):
 
 async function write(registry: Registry, namespace: string, name: string, expect: number, pod: Pod, onRevision: BindOptions['onRevision']): Promise<number> {
   const value = (revision: number): Uint8Array => {
-    pod.metadata.resourceVersion = String(revision);
     onRevision?.(revision);
-    return Buffer.from(JSON.stringify(pod));
+    return registry.stamped(pod, revision);
   };
   try {
     const [revision] = await registry.store.write([{ type: 'put', key: storeKey(pods, namespace, name), expect, value }]);

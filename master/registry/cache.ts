@@ -18,15 +18,20 @@ export class ParsedCache {
 
   /** The parsed document of a revision; the same instance for every caller while it stays cached. */
   parse<T>(revision: number, bytes: Uint8Array): T {
-    const known = this.#entries.get(revision);
-    if (known) {
-      this.#entries.delete(revision);
-      this.#entries.set(revision, known);
-      return known.object as T;
-    }
+    const known = this.known<T>(revision);
+    if (known) return known;
     const object = parseDocument<T>(bytes);
     this.put(revision, object, bytes.length);
     return object;
+  }
+
+  /** The parsed document of a revision if it is cached: whoever asks first need not fetch its bytes. */
+  known<T>(revision: number): T | undefined {
+    const known = this.#entries.get(revision);
+    if (!known) return undefined;
+    this.#entries.delete(revision);
+    this.#entries.set(revision, known);
+    return known.object as T;
   }
 
   /** The newest object of a key, if it is known and still parsed. */

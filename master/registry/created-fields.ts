@@ -26,10 +26,10 @@ export function createdFields(kind: Kind, document: object, subresource: string 
     if (name === 'apiVersion' || name === 'kind' || (kind.status && (name === 'status') !== (subresource === 'status'))) continue;
     const value = (document as Record<string, unknown>)[name];
     const node = childNode(root, name);
-    if (node?.type !== 'object') fields[elements.get(name) ?? `f:${name}`] = owned(node, value);
+    if (node?.type !== 'object') fields[elements.get(name)?.element ?? `f:${name}`] = owned(node, value);
     else if (ownership(node, value) === 'fields') {
       const part = ownedPart(node, value as Record<string, unknown>, name === 'metadata');
-      if (!isEmpty(part)) fields[elements.get(name)!] = part;
+      if (!isEmpty(part)) fields[elements.get(name)!.element] = part;
     }
   }
   return fields;
@@ -40,9 +40,10 @@ function ownedPart(node: Node, part: Record<string, unknown>, isMetadata: boolea
   const elements = elementsOf(node);
   for (const name of Object.keys(part)) {
     if (isMetadata && unownedMetadata.has(name)) continue;
-    const child = node.fields.get(name);
+    const field = elements.get(name);
+    const child = field?.node;
     const given = child !== undefined && child.required && child.type === 'array';
-    fields[elements.get(name) ?? `f:${name}`] = owned(child, part[name], !given);
+    fields[field?.element ?? `f:${name}`] = owned(child, part[name], !given);
   }
   return fields;
 }
@@ -54,6 +55,8 @@ function isEmpty(fields: FieldsV1): boolean {
 
 /** A value that is owned with all that is in it; `itself` false leaves out the path to it. */
 function owned(node: Node | undefined, value: unknown, itself = true): FieldsV1 {
+  // Most values are texts and numbers: nobody needs to ask how they are owned.
+  if (typeof value !== 'object' || value === null) return leaf;
   const how = ownership(node, value);
   // What is empty is a leaf, whose mark is to have nothing.
   if (how === 'leaf' || isEmpty(value as FieldsV1)) return leaf;
@@ -69,16 +72,22 @@ function owned(node: Node | undefined, value: unknown, itself = true): FieldsV1 
 function addFields(node: Node, value: Record<string, unknown>, into: FieldsV1): void {
   if (node.type === 'object') {
     const elements = elementsOf(node);
-    for (const name of Object.keys(value)) into[elements.get(name) ?? `f:${name}`] = owned(node.fields.get(name), value[name]);
+    for (const name of Object.keys(value)) {
+      const field = elements.get(name);
+      into[field?.element ?? `f:${name}`] = owned(field?.node, value[name]);
+    }
   } else for (const name of Object.keys(value)) into[`f:${name}`] = owned(node.item, value[name]);
 }
 
-/** A memo: a pure function of its node. */
-const elements = new WeakMap<Node, ReadonlyMap<string, string>>();
+/** A field of an object as it is named here, `f:name`, with its schema: one look-up for both. */
+interface Field { readonly element: string; readonly node: Node }
 
-/** `f:name` of each field of an object, made once. */
-function elementsOf(node: Node): ReadonlyMap<string, string> {
+/** A memo: a pure function of its node. */
+const elements = new WeakMap<Node, ReadonlyMap<string, Field>>();
+
+/** The fields of an object by name, made once. */
+function elementsOf(node: Node): ReadonlyMap<string, Field> {
   let known = elements.get(node);
-  if (!known) elements.set(node, known = new Map([...node.fields.keys()].map((field) => [field, `f:${field}`])));
+  if (!known) elements.set(node, known = new Map([...node.fields].map(([name, child]) => [name, { element: `f:${name}`, node: child }])));
   return known;
 }

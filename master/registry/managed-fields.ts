@@ -98,7 +98,7 @@ export function trackFields(kind: Kind, old: KubeObject | undefined, object: Kub
 /** A new object has one manager, who owns all of it. */
 function storeCreator(kind: Kind, object: KubeObject, options: WriteOptions, nowMs: number): void {
   const fieldsV1 = createdFields(kind, object, options.subresource);
-  if (Object.keys(fieldsV1).length > 0) object.metadata.managedFields = [{ ...updateEntry(kind, options, toTime(nowMs)), fieldsType: 'FieldsV1', fieldsV1 }];
+  if (Object.keys(fieldsV1).length > 0) object.metadata.managedFields = [{ ...updateEntry(kind, options, object.metadata.creationTimestamp ?? toTime(nowMs)), fieldsType: 'FieldsV1', fieldsV1 }];
   else delete object.metadata.managedFields;
 }
 

@@ -79,6 +79,8 @@ function applyOperation(document: unknown, operation: Operation): unknown {
       if (path !== '') read(document, path);
       return path === '' ? operation.value : add(remove(document, path), path, operation.value);
     case 'move': {
+      // Nothing can be moved into itself (RFC 6902, 4.4): it would be its own part.
+      if (path.startsWith(`${operation.from}/`)) throw unprocessable();
       const value = read(document, operation.from!);
       return add(remove(document, operation.from!), path, value);
     }

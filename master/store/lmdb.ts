@@ -127,6 +127,11 @@ class LmdbStore implements Store {
     return isPossible(key) ? this.#newest.get(key) : undefined;
   }
 
+  revisionOf(key: string): number {
+    this.#refuseIfClosed();
+    return isPossible(key) ? this.#newest.revisionOf(key) : 0;
+  }
+
   at(revision: number): Change | undefined {
     this.#refuseIfClosed();
     return this.#newest.at(revision);

@@ -51,6 +51,11 @@ class MemoryStore implements Store {
     return change && entryOf(change);
   }
 
+  revisionOf(key: string): number {
+    this.#refuseIfClosed();
+    return this.#current.get(key)?.revision ?? 0;
+  }
+
   at(revision: number): Change | undefined {
     this.#refuseIfClosed();
     return this.#log.get(revision);

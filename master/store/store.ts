@@ -13,6 +13,8 @@ export interface Store {
   readonly compactedRevision: number;
   /** The committed entry of a key. */
   get(key: string): Entry | undefined;
+  /** Revision of a key's current value, 0 if it has none: {@link get} for those who know the value of that revision. */
+  revisionOf(key: string): number;
   /** The bytes written at a revision that is still current or not yet compacted. */
   at(revision: number): Change | undefined;
   /**

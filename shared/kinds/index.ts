@@ -12,6 +12,7 @@ import { persistentVolumeClaims } from './persistentvolumeclaim.ts';
 import { pods } from './pod.ts';
 import { clusterRoleBindings, clusterRoles, roleBindings, roles } from './rbac.ts';
 import { replicationControllers } from './replicationcontroller.ts';
+import { runtimeClasses } from './runtimeclass.ts';
 import { secrets } from './secret.ts';
 import { serviceAccounts } from './serviceaccount.ts';
 import { services } from './service.ts';
@@ -23,6 +24,7 @@ export const kinds: readonly Kind[] = [
   replicationControllers, secrets, serviceAccounts, services,
   leases,
   endpointSlices,
+  runtimeClasses,
   storageClasses,
   clusterRoleBindings, clusterRoles, roleBindings, roles,
 ];

@@ -25,7 +25,8 @@ const StorageClassSchema = topLevel('storage.v1.StorageClass', {
 }, 'A kind of storage that is offered.');
 export type StorageClass = ObjectOf<typeof StorageClassSchema>;
 
-const defaultClassAnnotation = 'storageclass.kubernetes.io/is-default-class';
+/** `'true'` on the class that claims without one get. */
+export const defaultClassAnnotation = 'storageclass.kubernetes.io/is-default-class';
 
 /** Whether claims without a class get this one. */
 export const isDefaultClass = ({ metadata }: StorageClass): boolean => metadata.annotations?.[defaultClassAnnotation] === 'true';

@@ -33,6 +33,19 @@ test('what is wrong in a file is named with its place, in one line', async () =>
   for (const text of ['{', '{"nodeIp":1}', '[]', 'null']) assert.not.match(await messageOf(() => readConfigText(text, 'f')), /\n/);
 });
 
+test('what is kept from pods, and when they are evicted', async () => {
+  const of = (more: object) => readAgentConfig({ nodeIp: '192.0.2.7', ...more }).resources;
+  const { maxPods, allotment, eviction } = of({ maxPods: 20, kubeReserved: 'cpu=100m,memory=1Mi', systemReserved: 'memory=1Mi', evictionHard: 'memory.available<1Gi', evictionSoft: 'memory.available<2Gi', evictionSoftGracePeriod: 'memory.available=1m30s', evictionMaxPodGracePeriod: '9', evictionPressureTransitionPeriod: '30s' });
+  assert.equal([maxPods, [...allotment.reserved], allotment.thresholds.length], [20, [['cpu', 0.1], ['memory', 2 ** 21]], 1]);
+  assert.equal([eviction.thresholds.map(({ graceMs }) => graceMs), eviction.maxGraceSeconds, eviction.transitionMs], [[0, 90_000], 9, 30_000]);
+  assert.equal([of({}).maxPods, of({}).eviction.thresholds.length, of({}).eviction.transitionMs, of({ evictionHard: '' }).eviction.thresholds], [110, 5, 300_000, []]);
+  assert.is(await messageOf(() => of({ evictionSoft: 'memory.available<2Gi' })), '--eviction-soft: grace period must be specified for the soft eviction threshold memory.available');
+  assert.is(await messageOf(() => of({ kubeReserved: 'pods=3' })), '--kube-reserved: cannot reserve "pods" resource');
+  assert.match(await messageOf(() => of({ systemReserved: 'cpu=much' })), /^--system-reserved: [^\n]+$/);
+  assert.is(await messageOf(() => of({ maxPods: 'all' })), '--max-pods: must be a number of pods, not "all"');
+  assert.is(await messageOf(() => of({ evictionPressureTransitionPeriod: '5' })), '--eviction-pressure-transition-period: "5" is no duration such as 5m0s');
+});
+
 test('a file that is asked for must be there; the usual one need not; "none" is none', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'wherry-config-'));
   try {

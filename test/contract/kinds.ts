@@ -24,6 +24,7 @@ const samples: Readonly<Record<string, Document>> = {
   ClusterRoleBinding: { roleRef: { kind: 'ClusterRole', name: 'reader' } },
   PersistentVolume: { spec: { capacity: { storage: '1Gi' }, accessModes: ['ReadWriteOnce'], hostPath: { path: '/data' } } },
   StorageClass: { provisioner: 'example.com/none' },
+  RuntimeClass: { handler: 'runc' },
   PersistentVolumeClaim: { spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } } },
 };
 

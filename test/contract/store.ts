@@ -64,6 +64,7 @@ export function storeContract(name: string, open: () => Promise<Opened>): void {
     assert.is(store.compactedRevision, 0);
     assert.is(store.get('a'), undefined);
     assert.is(store.get(''), undefined);
+    assert.is(store.revisionOf('a'), 0);
     assert.is(store.at(1), undefined);
     assert.is(store.count(''), 0);
     assert.equal([...store.range('')], []);
@@ -75,6 +76,7 @@ export function storeContract(name: string, open: () => Promise<Opened>): void {
     assert.is(await put(store, 'a', 1), 2);
     assert.is(text(store.get('a')?.bytes), 'value at 2');
     assert.is(store.get('a')?.revision, 2);
+    assert.is(store.revisionOf('a'), 2);
     assert.is(await remove(store, 'a', 2), 3);
     assert.is(store.get('a'), undefined);
     assert.is(await put(store, 'a'), 4);
@@ -103,6 +105,7 @@ export function storeContract(name: string, open: () => Promise<Opened>): void {
     assert.instance(await rejection(remove(store, 'a', 0)), RangeError);
     assert.equal(await store.write([]), []);
     assert.is(store.get('x'.repeat(5000)), undefined);
+    assert.is(store.revisionOf('x'.repeat(5000)), 0);
     assert.equal([...store.range('x'.repeat(5000))], []);
     assert.equal([...store.range('', { after: 'x'.repeat(5000) })], []);
   });

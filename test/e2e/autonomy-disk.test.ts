@@ -17,7 +17,8 @@ let dataDir: string;
 test.before(async () => {
   process.stdout.write(`SEED=${seed}\n`);
   await buildBusybox();
-  lab = await createLab({ hosts: 1, name: 'adsk', images: [image], masterFlags: ['--node-monitor-grace-period', '20'] });
+  // A disk that is full is a reason to evict, and not to take pods on for a while: that is resources-disk.test.ts' question.
+  lab = await createLab({ hosts: 1, name: 'adsk', images: [image], masterFlags: ['--node-monitor-grace-period', '20'], agentFlags: ['--eviction-hard', 'memory.available<1Mi'] });
   api = await Api.open(lab);
   dataDir = join(lab.directory, 'agent1');
   for (let index = 0; index < 4; index++) await api.createPod(`anchor-${index}`, { nodeName: 'node1' });

@@ -34,7 +34,7 @@ export interface Cluster {
 const program = fileURLToPath(new URL('../../master/main.js', import.meta.url));
 
 /** A port that was free a moment ago. */
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', reject);

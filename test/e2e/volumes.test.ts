@@ -10,7 +10,7 @@ let lab: Lab;
 
 test.before(async () => {
   await buildBusybox();
-  lab = await createLab({ hosts: 1, name: 'volu', images: [image] });
+  lab = await createLab({ hosts: 1, name: 'volu', images: [image], masterFlags: ['--default-storage-class', 'none'] });
 });
 test.after(async () => {
   // Of a case that failed.

@@ -175,6 +175,10 @@ export class FakeRuntime implements Runtime {
     for (const [name, image] of this.local) if (image.id === id || name === id) this.local.delete(name);
   }
 
+  async ping(): Promise<void> {
+    await this.info();
+  }
+
   async info(): Promise<RuntimeInfo> {
     return { version: '0', operatingSystem: 'fake', kernelVersion: '0', architecture: 'amd64', cpus: 4, memoryBytes: 2 ** 33, rootDir: '/' };
   }

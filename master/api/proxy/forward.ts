@@ -30,7 +30,8 @@ function ask({ req, method }: Exchange, backend: Backend, upgrade: string): Clie
   const socket = dial(backend);
   const headers = backendHeaders({ headers: req.rawHeaders, from: req.socket.remoteAddress, path: req.url!.split('?')[0]!, method, upgrade });
   // A connection per request: its request is on the way before the pod has accepted, so nothing is gained by keeping it.
-  return request({ method, path: backend.path, headers, createConnection: () => socket, setHost: false })
+  // Servers that end their lines in LF alone are not rare, and clients take it; what follows an answer is never read as another.
+  return request({ method, path: backend.path, headers, createConnection: () => socket, setHost: false, insecureHTTPParser: true })
     .once('close', () => { if (!upgrade) socket.destroy(); });
 }
 
@@ -44,8 +45,7 @@ export async function forwardRequest(x: Exchange, backend: Backend): Promise<voi
     const answered = answerOf(call);
     req.pipe(call);
     const answer = await answered;
-    res.writeHead(answer.statusCode!, answer.statusMessage!, clientHeaders(answer.rawHeaders, backend.prefix, x.header('host')));
-    res.flushHeaders();
+    sendHead(x, answer, backend);
     await delivered(answer, res);
   } finally {
     res.off('close', gone);
@@ -54,6 +54,16 @@ export async function forwardRequest(x: Exchange, backend: Backend): Promise<voi
     // What the backend did not want to read.
     req.resume();
   }
+}
+
+/** @throws StatusError 503 for headers that no client would take */
+function sendHead(x: Exchange, { statusCode, statusMessage, rawHeaders }: IncomingMessage, { prefix }: Backend): void {
+  try {
+    x.res.writeHead(statusCode!, statusMessage!, clientHeaders(rawHeaders, prefix, x.header('host')));
+  } catch (error) {
+    throw unreachable(error as Error);
+  }
+  x.res.flushHeaders();
 }
 
 /** @throws StatusError 503 */

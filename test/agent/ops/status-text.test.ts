@@ -83,4 +83,12 @@ test('a pod\'s line tells what keeps it from running, and how it last ended', ()
   assert.is(podLine(pod, { phase: 'Failed', reason: 'Evicted', message: 'disk' }).lastError, 'Evicted: disk');
 });
 
+test('cluster DNS is a line of its own once there is one', () => {
+  const dns = { address: '10.96.0.10', domain: 'cluster.local', listening: ['UDP/10.96.0.10:53'], queries: 812, forwarded: 90, failed: 1 };
+  const line = (text: string): string => (text.split('\n').find((one) => /^ +dns /.test(one)) ?? '').trim().replace(/ +/g, ' ');
+  assert.is(line(statusText(connected, nowMs)), '');
+  assert.is(line(statusText({ ...connected, dns }, nowMs)), 'dns cluster.local on UDP/10.96.0.10:53; 812 questions, 90 passed on, 1 of them not answered');
+  assert.match(line(statusText({ ...connected, dns: { ...dns, listening: [] } }, nowMs)), /^dns NOT served: nothing listens on 10\.96\.0\.10;/);
+});
+
 test.run();

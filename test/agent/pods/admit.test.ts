@@ -24,6 +24,16 @@ test('resources', () => {
   assert.is(why(pod('p', cpu('1'), { initContainers: [init('1', 'Always'), init('1500m')] }))?.message, 'Node didn\'t have enough resource: cpu, requested: 2500, used: 0, capacity: 2000');
 });
 
+test('a node that lacks something', () => {
+  const refusal = (pressures: readonly string[]) => ({ reason: 'Evicted', message: `The node had condition: [${pressures.join(' ')}]. ` });
+  const memory = ['MemoryPressure'];
+  assert.equal(why(pod('p'), { pressures: memory }), refusal(memory));
+  assert.is(why(pod('p', cpu('1')), { pressures: memory }), undefined, 'one that says what it needs');
+  assert.is(why(pod('p', {}, { tolerations: [{ key: 'node.kubernetes.io/memory-pressure', operator: 'Exists', effect: 'NoSchedule' }] }), { pressures: memory }), undefined);
+  assert.is(why(pod('p', {}, { priority: 2_000_000_000 }), { pressures: ['DiskPressure'] }), undefined);
+  for (const pressures of [['DiskPressure'], ['PIDPressure'], ['MemoryPressure', 'DiskPressure']]) assert.equal(why(pod('p', cpu('1')), { pressures }), refusal(pressures));
+});
+
 test('host ports', () => {
   const ports = (hostPort: number, more: object = {}) => ({ ports: [{ containerPort: 80, hostPort, ...more }] });
   const taken = (a: object, b: object): boolean => why(pod('p', a), { others: [pod('q', b)] })?.message === 'Predicate NodePorts failed';
@@ -42,6 +52,18 @@ test('labels of the node, those that it knows itself', () => {
   assert.is(why(pod('p', {}, terms(zone('In', 'b'), zone('In', 'a')))), undefined);
   assert.is(why(pod('p', {}, terms(zone('NotIn', 'a'))))?.reason, 'NodeAffinity');
   assert.is(why(pod('p', {}, terms({ matchFields: [{ key: 'metadata.name', operator: 'In', values: ['m'] }] })))?.reason, 'NodeAffinity');
+});
+
+test('all labels of the node, once the master has told them', () => {
+  const terms = (operator: string, ...values: string[]) => ({ affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ matchExpressions: [{ key: 'added.by/api', operator, values }] }] } } } });
+  const reason = (spec: object, labels: Record<string, string>) => why(pod('p', {}, spec), { node: { name: 'n', ips: [], cpus: 8, memoryBytes: 2 ** 34, labels, labelsComplete: true } })?.reason;
+  for (const [operator, values, without, with1] of [
+    ['In', ['1'], 'NodeAffinity', undefined], ['NotIn', ['1'], undefined, 'NodeAffinity'], ['Exists', [], 'NodeAffinity', undefined], ['DoesNotExist', [], undefined, 'NodeAffinity'],
+    ['Gt', ['0'], 'NodeAffinity', undefined], ['Lt', ['1'], 'NodeAffinity', 'NodeAffinity'],
+  ] as const) {
+    assert.equal([reason(terms(operator, ...values), {}), reason(terms(operator, ...values), { 'added.by/api': '1' })], [without, with1], operator);
+  }
+  assert.equal([reason({ nodeSelector: { 'added.by/api': '1' } }, {}), reason({ nodeSelector: { 'added.by/api': '1' } }, { 'added.by/api': '1' })], ['NodeAffinity', undefined]);
 });
 
 test('what the host lacks or forbids', () => {

@@ -53,6 +53,14 @@ test('http and tcp', async () => {
   assert.is((await runHook({ httpGet: { path: '/', port, scheme: 'HTTP' } }, input)).ok, false);
 });
 
+test('http, where the server changes the protocol', async () => {
+  const server = createTcpServer((socket) => { socket.on('error', () => {}).end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n'); });
+  const port = await listening(server);
+  const late = new Promise((resolve) => { setTimeout(resolve, 5000, 'never answered').unref(); });
+  assert.equal(await Promise.race([check({ httpGet: { path: '/', port, scheme: 'HTTP' } }, input), late]), { ok: false, message: 'HTTP probe failed with statuscode: 101' });
+  server.close();
+});
+
 /** Answers health checks: by name of the service, SERVING, NOT_SERVING, an error or nothing. */
 function answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, service: string): void {
   if (headers[':path'] !== '/grpc.health.v1.Health/Check' || service === 'none') {
@@ -60,6 +68,15 @@ function answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, service
     return;
   }
   if (service === 'slow') return;
+  if (service === 'odd') {
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '2', 'grpc-message': '50% of %zz' }, { endStream: true });
+    return;
+  }
+  if (service === 'chatty') {
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
+    const more = (): void => { if (!stream.destroyed) stream.write(Buffer.alloc(16_384), () => setImmediate(more)); };
+    return more();
+  }
   stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
   stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
   const status = service === 'sick' ? 2 : 1;
@@ -83,6 +100,8 @@ test('grpc', async () => {
   assert.equal(await ask('sick'), { ok: false, message: 'service unhealthy (responded with "NOT_SERVING")' });
   assert.equal(await ask('none'), { ok: false, message: 'error: this server does not implement the grpc health protocol (grpc.health.v1.Health): unknown service' });
   assert.equal(await ask('slow'), { ok: false, message: 'timeout: health rpc did not complete within 0.3s' });
+  assert.equal(await ask('odd'), { ok: false, message: 'error: health rpc probe failed: rpc error: code = 2 desc = 50% of %zz' }, 'no message of a container ends the agent');
+  assert.equal(await ask('chatty'), { ok: false, message: 'error: health rpc probe failed: the answer is no HealthCheckResponse' });
   for (const session of sessions) session.destroy();
   server.close();
   await once(server, 'close');

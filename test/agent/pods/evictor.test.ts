@@ -103,7 +103,8 @@ test('the system\'s pods stay, though nothing else is left', async () => {
 
 test('on a disk, what nobody uses goes first, and pods only if that was not enough', async () => {
   const node = new Node();
-  node.pod('writer', 100);
+  node.pod('writer', 2 ** 21);
+  node.pod('reader', 4096);
   const evictor = node.evictor('nodefs.available<10%');
   node.set('nodefs.available', 50);
   node.onReclaim = () => node.set('nodefs.available', 500);
@@ -113,7 +114,10 @@ test('on a disk, what nobody uses goes first, and pods only if that was not enou
   node.set('nodefs.available', 50);
   await node.look(evictor);
   assert.equal([node.reclaimed, node.names], [2, ['writer']]);
-  assert.match(node.evicted[0]!.message, /^The node was low on resource: ephemeral-storage\. Threshold quantity: 100, available: 50\. /);
+  assert.is(node.evicted[0]!.message, 'The node was low on resource: ephemeral-storage. Threshold quantity: 100, available: 50. Container main was using 2Mi, request is 0, has larger consumption of ephemeral-storage. ');
+  node.tenants[0]!.running = false;
+  await node.look(evictor);
+  assert.equal(node.names, ['writer'], 'whose end would give nothing back stays');
 });
 
 test('a soft threshold is borne for its grace, and pods then get time to end', async () => {
@@ -134,7 +138,7 @@ test('a soft threshold is borne for its grace, and pods then get time to end', a
 
 test('what cannot be measured is tried again, and nothing is evicted blindly', async () => {
   const node = new Node();
-  node.pod('p', 1);
+  node.pod('p', 2 ** 20);
   const evictor = node.evictor('nodefs.available<10%');
   node.set('nodefs.available', 50);
   node.onReclaim = () => { throw new Error('no engine'); };

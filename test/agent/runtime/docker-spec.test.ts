@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { containerHash, containerOptions, sandboxOptions } from '../../../agent/runtime/docker-spec.ts';
-import { qosClass } from '../../../agent/runtime/qos.ts';
+import { oomScoreAdjust, qosClass } from '../../../agent/runtime/qos.ts';
 import { podOf } from '../../fakes/pod.ts';
 
 const test = suite('docker-spec');
@@ -53,6 +53,17 @@ test('the sandbox has ports, name and namespaces', () => {
   assert.equal([made.HostConfig.NetworkMode, made.HostConfig.IpcMode], ['bridge', 'shareable']);
 });
 
+test('a runtime class is a runtime of the engine, for the sandbox and its containers', () => {
+  const annotations = { 'wherry.io/runtime-handler': 'gvisor' };
+  const pod = { ...podOf('p', { runtimeClassName: 'safe', containers: [{ name: 'a', image: 'a:1' }] }) };
+  pod.metadata = { ...pod.metadata, annotations };
+  assert.is(sandboxOptions({ pod, owner: 'o', image: 'pause', attempt: 0, hostname: 'p', oomFloor: -1000 }).HostConfig.Runtime, 'gvisor');
+  assert.not.ok('Runtime' in box({}).HostConfig);
+  assert.throws(() => box({ runtimeClassName: 'safe' }), /^runtimeclass.node.k8s.io "safe" not found$/);
+  const forged = podOf('p', { containers: [{ name: 'a', image: 'a:1' }] });
+  assert.not.ok('Runtime' in sandboxOptions({ pod: { ...forged, metadata: { ...forged.metadata, annotations } }, owner: 'o', image: 'pause', attempt: 0, hostname: 'p', oomFloor: -1000 }).HostConfig);
+});
+
 test('namespaces of the host', () => {
   const made = box({ hostNetwork: true, hostPID: true, hostIPC: true });
   assert.equal([made.HostConfig.NetworkMode, made.HostConfig.IpcMode, made.HostConfig.PidMode, made.Hostname], ['host', 'host', 'host', undefined]);
@@ -66,6 +77,19 @@ test('quality of service', () => {
   assert.is(of({ limits: { cpu: '1', memory: '1Gi' }, requests: { cpu: '1000m', memory: '1024Mi' } }), 'Guaranteed');
   assert.is(of({ limits: { cpu: '1', memory: '1Gi' } }, {}), 'Burstable');
   assert.is(of({ requests: { cpu: '1' } }), 'Burstable');
+  assert.is(of({ limits: { cpu: '1', memory: '1Gi' }, requests: { cpu: '0', memory: '1Gi' } }), 'Burstable');
+  assert.is(of({ requests: { cpu: '0' } }), 'BestEffort');
+});
+
+test('who goes first when the machine is out of memory', () => {
+  const score = (spec: object, at = 0) => { const { spec: made } = podOf('p', spec); return oomScoreAdjust(made, [...made.containers, ...made.initContainers ?? []][at]!, 2 ** 30); };
+  const asks = (name: string, memory?: string, more: object = {}) => ({ name, image: 'a:1', ...(memory ? { resources: { requests: { memory } } } : {}), ...more });
+  assert.equal(['1Ki', '256Mi', '1023Mi', '2Gi'].map((memory) => score({ containers: [asks('a', memory)] })), [999, 750, 3, 3]);
+  assert.equal([score({ containers: [asks('a', '256Mi'), asks('b')] }, 1), score({ containers: [asks('a')] })], [999, 1000]);
+  assert.is(score({ containers: [{ name: 'a', image: 'a:1', resources: { limits: { cpu: '1', memory: '1Gi' } } }] }), -997);
+  assert.is(score({ containers: [asks('a')], priorityClassName: 'system-node-critical' }), -997);
+  const sidecar = asks('s', undefined, { restartPolicy: 'Always' });
+  assert.is(score({ containers: [asks('a', '512Mi'), asks('b', '256Mi')], initContainers: [sidecar] }, 2), 750, 'a sidecar no sooner than those whom it serves');
 });
 
 test.run();

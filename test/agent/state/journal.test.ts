@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert';
 import { Journal } from '../../../agent/state/journal.ts';
 import { crc32 } from '../../../agent/state/crc32.ts';
 import { silentLog } from '../../../shared/log.ts';
+import type { Item } from '../../../shared/protocol.ts';
 import { configMap, stateContract } from '../../contract/state.ts';
 import { MemoryState } from '../../fakes/memory-state.ts';
 import { seeded } from '../../property/random.ts';
@@ -126,6 +127,18 @@ test('flipped bits never make a state that was not, nor lose what the generation
     for (const entry of journal.items) assert.ok(known.has(JSON.stringify(entry)), 'every item is one that was');
     await journal.close();
   }
+});
+
+test('items of a later version are passed over, and nothing else with them', async () => {
+  const path = await directory();
+  const later = (index: number): Item => ({ type: 'later', revision: 1, object: { metadata: { name: `l${index}`, namespace: 'default' } } }) as unknown as Item;
+  let journal = await opened(path);
+  for (let revision = 1; revision <= 20; revision++) await journal.apply({ epoch: 'e', revision, complete: revision === 1, items: [configMap(`c${revision}`, revision, 'x'), later(revision)], removed: ['later/default/l1'] });
+  await journal.close();
+  journal = await opened(path);
+  assert.equal([journal.held, journal.items.size, journal.healed], [{ epoch: 'e', revision: 20 }, 20, false]);
+  assert.ok([...journal.items.values()].every(({ type }) => type === 'configMap'));
+  await journal.close();
 });
 
 test('garbage for a file is survived', async () => {

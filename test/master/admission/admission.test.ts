@@ -45,6 +45,16 @@ test('the default namespace stays', async () => {
   assert.equal([error.code, error.message], [403, 'namespaces "default" is forbidden: this namespace may not be deleted']);
 });
 
+test('a pod replaced by a manifest without what admission added is refused, as it would change the pod', async () => {
+  const { registry } = await cluster();
+  const { object } = await registry.create(pods, 'default', podDocument('a'));
+  assert.ok(object.spec.volumes?.some(({ name }) => name.startsWith('kube-api-access-')));
+  const bare = { ...podDocument('a') as object, metadata: { name: 'a', resourceVersion: object.metadata.resourceVersion } };
+  const error = await refusal(registry.update(pods, 'default', 'a', bare));
+  assert.is(error.code, 422);
+  assert.match(error.message, /^Pod "a" is invalid: spec: Forbidden: pod updates may not change fields other than /);
+});
+
 test('pods get a service account, tolerations and a priority', async () => {
   const { registry } = await cluster();
   const { spec } = (await registry.create(pods, 'default', podDocument('a', { priorityClassName: 'system-node-critical' }))).object;
@@ -89,6 +99,22 @@ test('a node writes about itself only', async () => {
   await registry.create(pods, 'default', podDocument('theirs', { nodeName: 'b' }));
   await registry.create(pods, 'default', podDocument('own', { nodeName: 'a' }));
   await registry.modify(pods, 'default', 'own', (pod) => ({ ...pod, status: { ...pod.status, phase: 'Running' } }), { subresource: 'status', user });
+
+test('a node draws no pods to itself by labels that are an administrator\'s', async () => {
+  const { registry } = await cluster();
+  const user = { name: 'system:node:a', groups: ['system:nodes'] };
+  const marked = { metadata: { name: 'a', labels: { 'node-restriction.kubernetes.io/tier': 'secret', room: '3' } } };
+  assert.is((await refusal(registry.create(nodes, '', marked, { user }))).message, 'nodes "a" is forbidden: node "a" is not allowed to set the following labels: node-restriction.kubernetes.io/tier');
+  await registry.create(nodes, '', { metadata: { name: 'a', labels: { 'kubernetes.io/hostname': 'a' } } }, { user });
+  const label = (key: string, value: string | undefined) => registry.modify(nodes, '', 'a', (node) => ({ ...node, metadata: { ...node.metadata, labels: { ...node.metadata.labels, [key]: value } } }), { user });
+  for (const key of ['room', 'example.com/room', 'node.kubernetes.io/room', 'kubernetes.io/arch']) await label(key, 'x');
+  for (const key of ['x.node-restriction.kubernetes.io/tier', 'node-role.kubernetes.io/gateway', 'scheduling.k8s.io/class']) {
+    assert.is((await refusal(label(key, 'x'))).message, `nodes "a" is forbidden: node "a" is not allowed to modify labels: ${key}`);
+  }
+  const owned = (): Promise<unknown> => registry.modify(nodes, '', 'a', (node) => ({ ...node, metadata: { ...node.metadata, ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name: 'b', uid: 'u' }] } }), { user });
+  assert.is((await refusal(owned())).message, 'nodes "a" is forbidden: node "a" is not allowed to modify owner references');
+  await registry.modify(nodes, '', 'a', (node) => ({ ...node, metadata: { ...node.metadata, labels: { 'node-restriction.kubernetes.io/tier': 'secret' } } }), {});
+});
   assert.is((await refusal(registry.delete(pods, 'default', 'theirs', { user }))).message, 'pods "theirs" is forbidden: node "a" can only delete pods with spec.nodeName set to itself');
 });
 

@@ -164,7 +164,7 @@ test('nobody gets more than they have: not by roles, bindings, nor labels that l
   assert.is((await merge('clusterroles/strong', { metadata: { finalizers: ['example.com/wait'] } })).code, 200, 'what the garbage collector writes is no grant');
   assert.is((await merge('clusterroles/strong', { metadata: { labels: { team: 'a' } } }, 'root')).code, 200);
   const freed = await merge('clusterroles/view', { aggregationRule: null });
-  assert.equal([freed.code, /must have cluster-admin privileges to use the aggregationRule$/.test(freed.json.message)], [403, true], freed.text);
+  assert.is(freed.json.message, 'clusterroles.rbac.authorization.k8s.io "view" is forbidden: must have cluster-admin privileges to use the aggregationRule');
 });
 
 test('an apply that makes an object needs create; a list of one object is allowed by its name', async ({ lab }) => {
@@ -177,7 +177,7 @@ test('an apply that makes an object needs create; a list of one object is allowe
   assert.is((await apply('only')).code, 200);
   const list = async (selector: string) => (await lab.client.get(`${configMaps}${selector}`, bearer('alice'))).code;
   assert.is(await list('?fieldSelector=metadata.name%3Donly'), 200);
-  for (const selector of ['', '?fieldSelector=metadata.name%3Dother', '?fieldSelector=metadata.name!%3Donly', '?fieldSelector=metadata.namespace%3Ddefault']) assert.is(await list(selector), 403, selector);
+  for (const selector of ['', '?fieldSelector=metadata.name%3Dother', '?fieldSelector=metadata.name!%3Donly', '?fieldSelector=metadata.namespace%3Ddefault', '?fieldSelector=metadata.namespace!%3Da%5C,metadata.name%3Donly']) assert.is(await list(selector), 403, selector);
   const both = await lab.client.get(`${configMaps}?fieldSelector=metadata.name%3Donly,metadata.name%3Dother`, bearer('alice'));
   assert.equal([both.code, both.json.items], [200, []], 'all of a selector has to hold');
 });

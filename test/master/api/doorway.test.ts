@@ -1,9 +1,10 @@
 import { createServer, type Server } from 'node:https';
-import { connect as connectPlain, type AddressInfo } from 'node:net';
+import { connect as connectPlain, createServer as createTcp, type AddressInfo } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { systemClock, type Clock } from '../../../shared/clock.ts';
+import { silentLog, type Log } from '../../../shared/log.ts';
 import { Doorway } from '../../../master/api/doorway.ts';
 import { issue } from '../../../master/certificates.ts';
 import { makePki, until } from '../../fakes/tls-master.ts';
@@ -13,7 +14,7 @@ const pki = await makePki();
 
 interface Guarded { readonly door: Doorway; readonly server: Server; readonly port: number; close(): Promise<void> }
 
-async function guarded(options: { welcome?: () => boolean; max?: number; perTurn?: number; maxWaitMs?: number; ticketKeys?: Buffer; clock?: Clock } = {}): Promise<Guarded> {
+async function guarded(options: { welcome?: () => boolean; max?: number; perTurn?: number; maxWaitMs?: number; ticketKeys?: Buffer; clock?: Clock; log?: Log } = {}): Promise<Guarded> {
   const { welcome = () => true, max = 100, ticketKeys, clock = systemClock, ...pace } = options;
   const door = new Doorway({ clock, guests: { protocol: 'wherry', welcome, max }, ...pace });
   const server = createServer({ key: pki.server.key, cert: pki.server.certificate, ca: pki.authority.certificate, requestCert: true, rejectUnauthorized: false, sessionIdContext: 'wherry', ...(ticketKeys ? { ticketKeys } : {}) }, (req, res) => res.end(`${(req.socket as TLSSocket).getPeerCertificate().subject?.CN ?? 'nobody'} ${req.url}`));
@@ -78,6 +79,46 @@ test('who has waited too long, and who is one too many, is turned away', async (
   assert.equal(await Promise.all(first.map(({ done }) => done)), ['', '']);
   await until('nobody is left', () => door.stats.guests === 0 && door.stats.waiting === 0);
   assert.is(await dial(port, client).done, 'nobody /x');
+  await close();
+});
+
+test('others who wait are limited too, and their handshakes do not all come before the agents\'', async () => {
+  const { port, door, close } = await guarded({ perTurn: 2 });
+  const order: string[] = [];
+  const crowd = [...Array.from({ length: 60 }, () => ['agent', agent] as const), ...Array.from({ length: 150 }, () => ['client', client] as const)];
+  await Promise.all(crowd.map(async ([who, protocols]) => {
+    assert.is(await dial(port, protocols).done, 'nobody /x');
+    order.push(who);
+  }));
+  await until('all are gone', () => door.stats.guests === 0 && door.stats.others === 0);
+  assert.ok(order.indexOf('agent') < 120, 'agents enter while others are still there');
+  await close();
+});
+
+test('a first message in pieces is put together', async () => {
+  const { port, door, close } = await guarded({ welcome: () => false });
+  const hello = await new Promise<Buffer>((resolve) => {
+    const tap = createTcp((socket) => { socket.on('error', () => {}).once('data', (bytes) => { socket.destroy(); tap.close(); resolve(bytes); }); });
+    tap.listen(0, '127.0.0.1', () => { dial((tap.address() as AddressInfo).port, agent); });
+  });
+  const slow = connectPlain(port, '127.0.0.1').on('error', () => {}).setNoDelay();
+  for (let at = 0; at < hello.length; at += 100) {
+    assert.is(door.stats.guests, 0);
+    slow.write(hello.subarray(at, at + 100));
+    await new Promise((resolve) => { setTimeout(resolve, 2); });
+  }
+  await until('it is known as an agent', () => door.stats.waiting === 1);
+  slow.destroy();
+  await until('and forgotten', () => door.stats.guests === 0);
+  await close();
+});
+
+test('that the limit turns agents away is said once a minute', async () => {
+  const said: string[] = [];
+  const { port, close } = await guarded({ welcome: () => false, max: 0, log: { ...silentLog, warn: (message, fields) => { said.push(`${message} ${JSON.stringify(fields)}`); } } });
+  for (let tries = 0; tries < 3; tries++) assert.is(await dial(port, agent).done, '');
+  assert.is(said.length, 1);
+  assert.match(said[0]!, /LimitNOFILE.*"held":0,"turnedAway":1/);
   await close();
 });
 

@@ -30,6 +30,20 @@ test('they are added by patches, as kubectl debug does, and by updates; other fi
   assert.is((await lab.client.put(at, sent)).code, 409, 'with an old resourceVersion');
 });
 
+test('they are added by server-side apply, which owns nothing else', async () => {
+  assert.is((await lab.client.post(pods, { metadata: { name: 'applied' }, spec: { containers: [{ name: 'main', image: 'nginx' }] } })).code, 201);
+  const path = `${pods}/applied/ephemeralcontainers?fieldManager=tool`;
+  const config = (...list: object[]) => ({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'applied', labels: { a: 'b' } }, ...add(...list) });
+  const applied = await lab.client.patch(path, 'apply-patch+yaml', config(debugContainer('one')));
+  assert.is(applied.code, 200, applied.text);
+  assert.equal([applied.json.spec.ephemeralContainers.map((c: { name: string }) => c.name), applied.json.metadata.labels], [['one'], undefined]);
+  const own = applied.json.metadata.managedFields.find(({ manager }: { manager: string }) => manager === 'tool');
+  assert.equal([own.operation, own.subresource, Object.keys(own.fieldsV1), Object.keys(own.fieldsV1['f:spec'])], ['Apply', 'ephemeralcontainers', ['f:spec'], ['f:ephemeralContainers']]);
+  const less = await lab.client.patch(path, 'apply-patch+yaml', config(debugContainer('two')));
+  assert.match(less.json.message, /existing ephemeral containers "one" may not be removed/);
+  assert.is((await lab.client.patch(`${pods}/nobody/ephemeralcontainers?fieldManager=tool`, 'apply-patch+yaml', { ...config(debugContainer('one')), metadata: { name: 'nobody' } })).code, 404);
+});
+
 test('they stay as they are', async () => {
   const { json: current } = await lab.client.get(at);
   const less = await lab.client.put(at, { ...current, spec: { ...current.spec, ephemeralContainers: current.spec.ephemeralContainers.filter(({ name }: { name: string }) => name !== 'one') } });

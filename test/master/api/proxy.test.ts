@@ -1,6 +1,6 @@
 import { createServer, request, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createSecure } from 'node:https';
-import { connect, type AddressInfo } from 'node:net';
+import { connect, createServer as createPlain, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -189,6 +189,13 @@ test('a client that does not read holds its backend up, and one that goes away e
   assert.ok(before < 30_000_000, `the backend wrote ${before} bytes to nobody`);
   socket.destroy();
   await within(5000, closed);
+});
+
+test('a server that ends its lines as few do', async ({ lab }) => {
+  const plain = createPlain((socket) => { socket.once('data', () => socket.end('HTTP/1.0 200 OK\nContent-Type: text/plain\n\nall of it')); });
+  await once(plain.listen(0, '127.0.0.1'), 'listening');
+  assert.is((await ask(lab, 'GET', toPod('/', `:${(plain.address() as AddressInfo).port}`))).text, 'all of it');
+  plain.close();
 });
 
 test('https to a backend whose certificate nobody knows', async ({ lab }) => {

@@ -4,6 +4,7 @@ import { defaultStorageClass, storageProtection } from '../../../master/admissio
 import { ephemeralVolume } from '../../../master/controllers/ephemeral-volume.ts';
 import { volumeBinder } from '../../../master/controllers/volume-binder.ts';
 import { claimProtector, volumeProtector } from '../../../master/controllers/volume-protection.ts';
+import { volumeRemover } from '../../../master/controllers/volume-reclaim.ts';
 import { volumeBinding } from '../../../master/scheduler/plugins/volume-binding.ts';
 import { plugins } from '../../../master/scheduler/plugins/index.ts';
 import { Scheduler } from '../../../master/scheduler/scheduler.ts';
@@ -18,11 +19,11 @@ import { Cluster, podDocument, realClock } from './cluster.ts';
 const test = suite('persistent volumes');
 
 /** Binder, protection and scheduler at work; `removed` are directories that nodes were told to remove. */
-async function withStorage(run: (cluster: Cluster, removed: string[]) => Promise<void>): Promise<void> {
+async function withStorage(run: (cluster: Cluster, removed: string[]) => Promise<void>, answer: () => Promise<void> = async () => {}): Promise<void> {
   const removed: string[] = [];
   const cluster = new Cluster({
     admissions: (registry) => [storageProtection, defaultStorageClass({ registry, clock: realClock })],
-    settings: { removeVolume: async (node, volume, path) => { removed.push(`${node} ${volume} ${path}`); } },
+    settings: { removeVolume: async (node, volume, path) => { removed.push(`${node} ${volume} ${path}`); await answer(); } },
   });
   const { registry, recorder, clock } = cluster;
   const scheduler = (signal: AbortSignal) => new Scheduler({ registry, recorder, clock, log: silentLog, plugins: [...plugins, volumeBinding(registry)] }).run(signal);
@@ -31,7 +32,7 @@ async function withStorage(run: (cluster: Cluster, removed: string[]) => Promise
     await registry.create(nodes, '', { metadata: { name, labels: { 'kubernetes.io/hostname': name } } });
     await registry.modify(nodes, '', name, (node) => ({ ...node, status }), { subresource: 'status' });
   }
-  await cluster.start([volumeBinder, claimProtector, volumeProtector, ephemeralVolume], scheduler);
+  await cluster.start([volumeBinder, volumeRemover, claimProtector, volumeProtector, ephemeralVolume], scheduler);
   try {
     await run(cluster, removed);
   } finally {
@@ -216,5 +217,30 @@ test('a claim whose chosen node is no more is placed again', () => withStorage(a
   await cluster.create(pods, 'default', uses('p', 'data'));
   await cluster.until(() => pod(cluster, 'p')?.spec.nodeName, 'placed');
 }));
+
+test('a node that takes its time to remove a volume holds up no other claim', () => {
+  let [ask, answer] = [(): void => {}, (): void => {}];
+  const asked = new Promise<void>((resolve) => { ask = resolve; });
+  const answered = new Promise<void>((resolve) => { answer = resolve; });
+  return withStorage(async (cluster, removed) => {
+    const { registry } = cluster;
+    const until = (holds: () => boolean, what: string): Promise<unknown> => cluster.until(holds, what);
+    try {
+      const made = { volumeMode: 'Filesystem', persistentVolumeReclaimPolicy: 'Delete', hostPath: undefined, local: { path: '/x/pvc-1' }, ...on('b') };
+      const gone = { kind: 'PersistentVolumeClaim', namespace: 'default', name: 'gone', uid: 'old' };
+      await registry.create(persistentVolumes, '', volumeDocument('pvc-1', { ...made, claimRef: gone }, { annotations: { 'pv.kubernetes.io/provisioned-by': 'wherry.dev/local-path' } }));
+      await asked;
+      assert.equal(removed, ['b pvc-1 /x/pvc-1']);
+      await registry.create(persistentVolumes, '', volumeDocument('other'));
+      await registry.create(persistentVolumeClaims, 'default', claimDocument('waiting'));
+      await until(() => registry.find(persistentVolumeClaims, 'default', 'waiting')?.status.phase === 'Bound', 'another claim is bound meanwhile');
+      assert.ok(registry.find(persistentVolumes, '', 'pvc-1'));
+      answer();
+      await until(() => !registry.find(persistentVolumes, '', 'pvc-1'), 'the volume goes with its directory');
+    } finally {
+      answer();
+    }
+  }, () => { ask(); return answered; });
+});
 
 test.run();

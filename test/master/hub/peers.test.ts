@@ -59,6 +59,8 @@ test('who is on the network of an address is found without a look at everybody',
 test('a node that comes is told to its neighbours, not tried on everybody', async () => {
   const cluster = new LinkedCluster();
   await cluster.startMaster({ settings: () => ({ serviceCIDR: '', clusterDomain: '', clusterDNS: '', podCIDR: '10.244.1.0/24', clusterCIDR: '10.244.0.0/16' }) });
+  // A cluster without anything lets nobody in.
+  await cluster.registry.create(nodes, '', node('far', '10.7.0.1', '10.244.7.0/24'));
   const told: string[] = [];
   const peers = (name: string, network: string) => ({ wanted: () => ({ networks: [network], held: '' }), changed: ([, set, removed]: Payload<'peers'>) => { told.push(...set.map(([peer]) => `${name}+${peer}`), ...removed.map((peer) => `${name}-${peer}`)); } });
   const agents = [cluster.startAgent('a', new MemoryState(), { peers: peers('a', '10.0.1.0/24') }), cluster.startAgent('b', new MemoryState(), { peers: peers('b', '10.0.2.0/24') })];

@@ -64,7 +64,7 @@ const status = (run: () => unknown): [number, string, string] => {
 const unfit: [number, string, string] = [422, 'Invalid', 'the server rejected our request due to an error in our request'];
 for (const operation of [
   { op: 'remove', path: '/b' }, { op: 'replace', path: '/b', value: 1 }, { op: 'add', path: '/b/c', value: 1 }, { op: 'add', path: '/list/3', value: 1 }, { op: 'add', path: '/list/01', value: 1 },
-  { op: 'test', path: '/a', value: 2 }, { op: 'move', from: '/b', path: '/c' }, { op: 'copy', from: '/b', path: '/c' }, { op: 'add', path: 'a', value: 1 }, { op: 'turn', path: '/a' }, { path: '/a' }, { op: 'move', path: '/a' },
+  { op: 'test', path: '/a', value: 2 }, { op: 'move', from: '/b', path: '/c' }, { op: 'copy', from: '/b', path: '/c' }, { op: 'add', path: 'a', value: 1 }, { op: 'turn', path: '/a' }, { path: '/a' }, { op: 'move', path: '/a' }, { op: 'move', from: '', path: '/c' },
 ]) test(`json patch: ${JSON.stringify(operation)} does not apply`, () => assert.equal(status(() => jsonPatch({ a: 1, list: [1, 2] }, [operation])), unfit));
 
 test('patches of another shape', () => {
