@@ -56,6 +56,10 @@ export interface LabOptions {
 const root = process.cwd();
 /** The build that this file is of: its master and agent are what is tested. */
 const build = fileURLToPath(new URL('../..', import.meta.url));
+/** Hosts of a lab share this machine's disk, however full it is: what is tested elsewhere must not depend on that. */
+const roomy = (flags: readonly string[]): readonly string[] =>
+  flags.includes('--eviction-hard') ? flags : ['--eviction-hard', 'memory.available<50Mi,nodefs.available<1%,imagefs.available<1%', ...flags];
+
 /** Two letters of this build's own. */
 const mark = createHash('sha256').update(build).digest('hex').slice(0, 2).replace(/\d/g, (digit) => String.fromCharCode(103 + Number(digit)));
 const masterAddress = '10.99.0.254';
@@ -157,7 +161,7 @@ export async function createLab(options: LabOptions): Promise<Lab> {
       const command = options.agentCommand ?? [process.execPath, join(build, 'agent/main.js')];
       start(`agent${host}`, host, [...command, '--master', `wss://${masterAddress}:${masterPort}`, ...(token ? ['--token', token] : []),
         '--node-name', `node${host}`, '--node-ip', `10.99.0.${host}`, '--data-dir', join(directory, `agent${host}`),
-        '--docker-host', `unix://${env.LAB}/${host}/docker.sock`, ...options.agentFlags ?? [], ...flags]);
+        '--docker-host', `unix://${env.LAB}/${host}/docker.sock`, ...roomy([...options.agentFlags ?? [], ...flags])]);
     },
     killMaster: () => kill('master', 'SIGKILL'),
     killAgent: (host) => kill(`agent${host}`, 'SIGKILL'),
