@@ -1,4 +1,4 @@
-import type { Clock } from '../../shared/clock.ts';
+import { sleep, type Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import type { DiskUsage, Runtime } from '../runtime/runtime.ts';
 
@@ -17,6 +17,16 @@ export interface CollectOptions {
 
 export const usedPercent = ({ capacityBytes, availableBytes }: DiskUsage): number =>
   (capacityBytes === 0 ? 0 : (100 * (capacityBytes - availableBytes)) / capacityBytes);
+
+/** Looks every five minutes until `signal` aborts. */
+export async function keepCollecting(options: CollectOptions, signal: AbortSignal): Promise<void> {
+  const { clock, log } = options;
+  while (!signal.aborted) {
+    await sleep(clock, 300_000, signal);
+    if (signal.aborted) return;
+    await collectImages(options).catch((error: unknown) => log.warn('cannot collect images', { error }));
+  }
+}
 
 /**
  * Removes images that nothing uses when the engine's disk is over 85 % full, the longest unused first, until it is under 80 %.

@@ -1,5 +1,4 @@
 import { setMaxListeners } from 'node:events';
-import { stat } from 'node:fs/promises';
 import { sleep, type Clock } from '../../shared/clock.ts';
 import type { Pod } from '../../shared/kinds/pod.ts';
 import type { PodStatus } from '../../shared/kinds/pod-status.ts';
@@ -14,21 +13,25 @@ import type { State } from '../state/state.ts';
 import { Volumes } from '../volumes/index.ts';
 import type { PodTokens } from '../volumes/tokens.ts';
 import { admit } from './admit.ts';
-import { forcedGraceSeconds, type Failure } from './ending.ts';
+import type { Failure } from './ending.ts';
 import type { EventSink } from './events.ts';
 import type { Tenant } from './evictor.ts';
 import type { NodeFacts } from './fields.ts';
-import { collectImages } from './gc.ts';
-import { makeRoom } from './make-room.ts';
+import { keepCollecting } from './gc.ts';
 import { Images } from './images.ts';
-import type { OutageView, PodContext } from './pod-state.ts';
+import { Leftovers } from './leftovers.ts';
+import { LocalPods, type LocalPod } from './local-pods.ts';
 import { logTarget } from './log-target.ts';
 import { Lookup } from './lookup.ts';
+import { PodDisk } from './pod-disk.ts';
+import type { OutageView, PodContext } from './pod-state.ts';
 import type { ClusterDns, HostResolver } from './resolv-conf.ts';
 import { Stats, type Running } from './stats.ts';
+import { StatusNotes } from './status-notes.ts';
 import type { Signal } from './thresholds.ts';
-import { currentOf, sandboxOf } from './view.ts';
+import { currentOf } from './view.ts';
 import { watchVolumeLimits } from './volume-limits.ts';
+import { watchEngine } from './watch-engine.ts';
 import { PodWorker } from './worker.ts';
 
 export interface PodManagerOptions {
@@ -76,21 +79,15 @@ export interface PodManagerOptions {
 /** A pod that somebody asks for. */
 export interface PodRequest { readonly namespace: string; readonly pod: string; readonly uid: string }
 
-/** What of a status is worth a write to flash: the rest is read from the containers again after a restart. */
-const milestone = (status: PodStatus | undefined): string =>
-  JSON.stringify([status?.phase, status?.reason, status?.conditions?.map((condition) => [condition.type, condition.status])]);
-
 const noResolver = { servers: [], searches: [], options: [] };
 const namingOf = ({ cluster, hostResolver }: PodManagerOptions): PodContext['naming'] => ({
   cluster: () => cluster() ?? { servers: [], domain: 'cluster.local' },
   host: hostResolver ?? (() => Promise.resolve({ own: noResolver, forPods: noResolver })),
 });
 
-const noteOf = (uid: string): string => `pod-status/${uid}`;
-
 /**
  * All pods of this node: one {@link PodWorker} for each `pod` item of the state, woken by changes of the state and by
- * events of the engine. Containers whose pod nobody knows are ended and removed.
+ * events of the engine. Containers whose pod nobody knows are {@link Leftovers}.
  */
 export class PodManager {
   readonly #options: PodManagerOptions;
@@ -98,9 +95,10 @@ export class PodManager {
   readonly #lookup: Lookup;
   /** By uid. */
   readonly #workers = new Map<string, PodWorker>();
-  readonly #orphans = new Set<string>();
-  /** Containers of pods that are not known, by pod uid, as they were last seen. */
-  #unclaimed: ReadonlyMap<string, readonly ContainerSummary[]> = new Map();
+  readonly #notes: StatusNotes;
+  readonly #leftovers: Leftovers;
+  readonly #disk: PodDisk;
+  readonly #local: LocalPods;
   #scope: Scope | undefined;
   #stats: Stats | undefined;
   #oomFloor = 0;
@@ -111,15 +109,22 @@ export class PodManager {
 
   constructor(options: PodManagerOptions) {
     this.#options = options;
-    const { runtime, clock, log, events } = options;
-    this.#lookup = new Lookup({ state: options.state, node: options.node, podIPs: (uid) => (this.#workers.get(uid)?.status?.podIPs ?? []).map(({ ip }) => ip ?? '') });
+    const { runtime, state, clock, log, events, root, node } = options;
+    this.#lookup = new Lookup({ state, node, podIPs: (uid) => (this.#workers.get(uid)?.status?.podIPs ?? []).map(({ ip }) => ip ?? '') });
     this.#context = {
-      runtime, clock, log, events, owner: options.owner ?? 'wherry', pauseImage: options.pause.image, node: options.node, oomFloor: () => this.#oomFloor,
-      volumes: new Volumes({ root: options.root, sources: this.#lookup, memoryBytes: () => options.node().memoryBytes, ...(options.tokens ? { tokens: options.tokens } : {}) }), images: new Images({ runtime, clock, log }),
+      runtime, clock, log, events, owner: options.owner ?? 'wherry', pauseImage: options.pause.image, node, oomFloor: () => this.#oomFloor,
+      volumes: new Volumes({ root, sources: this.#lookup, memoryBytes: () => node().memoryBytes, ...(options.tokens ? { tokens: options.tokens } : {}) }), images: new Images({ runtime, clock, log }),
       loadPause: () => this.#loadPause(), naming: namingOf(options), references: (namespace) => this.#lookup.references(namespace),
       services: () => this.#lookup.services(), bridge: options.bridge ?? (() => Promise.resolve('bridge')), outage: options.outage ?? { ms: undefined, keep: () => {} },
       admit: (pod) => this.#admit(pod), seccompRoot: options.seccompRoot ?? '/var/lib/kubelet/seccomp',
     };
+    const { owner, volumes, pauseImage } = this.#context;
+    this.#notes = new StatusNotes({ state, log });
+    this.#leftovers = new Leftovers({
+      runtime, log, volumes, notes: this.#notes, isKnown: (uid) => this.#workers.has(uid), mayRemove: () => this.#mayRemove, start: (work) => this.#scope?.start(work),
+    });
+    this.#disk = new PodDisk({ runtime, log, volumes, root, owner, keep: pauseImage, pods: this.#workers });
+    this.#local = new LocalPods({ nodeIps: () => node().ips, onChange: () => options.onLocal?.() });
   }
 
   #admit(pod: Pod): Failure | undefined {
@@ -178,59 +183,23 @@ export class PodManager {
     return this.#workers.values();
   }
 
-  /** Whether the engine keeps images and containers on another file system than the one that volumes are on. */
-  async #engineApart(): Promise<boolean> {
-    const [{ device }, { dev }] = await Promise.all([this.#options.runtime.disk(), stat(this.#options.root)]);
-    return device !== undefined && device !== dev;
+  /** See {@link PodDisk.use}. */
+  diskUse(pods: readonly Pod[], signal: Signal): Promise<Map<string, Map<string, number>>> {
+    return this.#disk.use(pods, signal);
   }
 
-  /**
-   * Bytes that pods take of the disk that a signal is of, by uid: what containers have written, by name, and under `''` what is
-   * in emptyDirs. Where the engine has a disk of its own, the former are on that one alone.
-   */
-  async diskUse(pods: readonly Pod[], signal: Signal): Promise<Map<string, Map<string, number>>> {
-    const apart = await this.#engineApart();
-    const [ofNode, ofEngine] = [!apart || signal.startsWith('nodefs.'), !apart || signal.startsWith('imagefs.')];
-    const written = ofEngine ? await this.#options.runtime.writtenBytes(label.owner, this.#context.owner) : new Map<string, number>();
-    return new Map(await Promise.all(pods.map(async (pod): Promise<[string, Map<string, number>]> => {
-      const uid = pod.metadata.uid ?? '';
-      const volumes = ofNode ? await this.#context.volumes.usage(pod, 'disk').catch(() => new Map<string, number>()) : new Map<string, number>();
-      const used = new Map([['', [...volumes.values()].reduce((sum, bytes) => sum + bytes, 0)]]);
-      for (const { id, name } of this.#workers.get(uid)?.views ?? []) if (name !== sandboxName) used.set(name, (used.get(name) ?? 0) + (written.get(id) ?? 0));
-      return [uid, used];
-    })));
-  }
-
-  /** Removes what the node can do without, for want of disk: all of that is the engine's. */
-  async makeRoom(signal: Signal): Promise<void> {
-    if (signal.startsWith('nodefs.') && await this.#engineApart()) return;
-    const { runtime, log } = this.#options;
-    await makeRoom({ runtime, log, pods: this.#workers.values(), keep: this.#context.pauseImage });
+  /** See {@link PodDisk.makeRoom}. */
+  makeRoom(signal: Signal): Promise<void> {
+    return this.#disk.makeRoom(signal);
   }
 
   /** A pod's present addresses and readiness; `gone` when it is not (or no longer) here, undefined while nobody has looked. */
-  local(namespace: string, name: string): { readonly ips: readonly string[]; readonly ready: boolean } | 'gone' | undefined {
+  local(namespace: string, name: string): LocalPod | 'gone' | undefined {
     if (!this.#listed) return undefined;
     const item = this.#options.state.items.get(`pod/${namespace}/${name}`);
     const worker = item?.type === 'pod' ? this.#workers.get(item.object.metadata.uid ?? '') : undefined;
     if (!worker) return 'gone';
-    return worker.looked ? this.#localOf(worker) : undefined;
-  }
-
-  #localOf({ pod, views, status }: PodWorker): { readonly ips: readonly string[]; readonly ready: boolean } {
-    const sandbox = sandboxOf(views);
-    const ips = sandbox?.state !== 'running' ? [] : pod.spec.hostNetwork ? this.#options.node().ips : sandbox.ips;
-    return { ips, ready: status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false };
-  }
-
-  // By uid, as last told.
-  readonly #told = new Map<string, string>();
-  #tellLocal(uid: string, pod: PodWorker | undefined): void {
-    const now = pod && JSON.stringify(this.#localOf(pod));
-    if (this.#told.get(uid) === now) return;
-    if (now === undefined) this.#told.delete(uid);
-    else this.#told.set(uid, now);
-    this.#options.onLocal?.();
+    return worker.looked ? this.#local.of(worker) : undefined;
   }
 
   /** Something in a pod's files is to be written anew. */
@@ -246,11 +215,7 @@ export class PodManager {
   /** The link to the master came or went. */
   linkChanged(): void {
     for (const worker of this.#workers.values()) worker.wake();
-    this.#removeUnclaimed();
-  }
-
-  #removeUnclaimed(): void {
-    if (this.#mayRemove) for (const [uid, summaries] of this.#unclaimed) if (!this.#workers.has(uid)) this.#removeOrphans(summaries);
+    this.#leftovers.sweep();
   }
 
   /** An agent that has never been told anything cannot know what belongs to nobody. */
@@ -266,9 +231,11 @@ export class PodManager {
     setMaxListeners(0, scope.signal);
     this.#scope = scope;
     const unsubscribe = this.#options.state.subscribe((keys) => this.#stateChanged(keys));
-    scope.start((s) => this.#watchEngine(s));
-    scope.start((s) => this.#collect(s));
-    scope.start((s) => watchVolumeLimits({ clock: this.#options.clock, log: this.#options.log, volumes: this.#context.volumes, workers: () => this.#workers.values() }, s));
+    const { runtime, clock, log, engine, resyncMs } = this.#options;
+    const { volumes, images, pauseImage } = this.#context;
+    scope.start((s) => watchEngine({ runtime, clock, log, engine, resyncMs, resync: (all) => this.#resync(all), onEvent: (event) => this.#onEvent(event) }, s));
+    scope.start((s) => keepCollecting({ runtime, clock, log, keep: pauseImage, lastUsedMs: (id) => images.lastUsedMs(id) }, s));
+    scope.start((s) => watchVolumeLimits({ clock, log, volumes, workers: () => this.#workers.values() }, s));
     try {
       await scope.wait();
     } finally {
@@ -305,7 +272,7 @@ export class PodManager {
     for (const item of this.#options.state.items.values()) {
       if (item.type !== 'pod') continue;
       const worker = this.#workers.get(item.object.metadata.uid ?? '');
-      if (!worker) this.#begin(item.object, this.#unclaimed.get(item.object.metadata.uid ?? '') ?? []);
+      if (!worker) this.#begin(item.object, this.#leftovers.of(item.object.metadata.uid ?? ''));
       else if (worker.pod !== item.object) worker.update(item.object);
     }
   }
@@ -313,7 +280,7 @@ export class PodManager {
   #begin(pod: Pod, found: readonly ContainerSummary[]): void {
     const uid = pod.metadata.uid ?? '';
     const worker = new PodWorker({
-      context: this.#context, pod, status: this.#lastStatus(uid), found: found.length > 0, report: (p, status, gone) => this.#report(p, status, gone),
+      context: this.#context, pod, status: this.#notes.last(uid), found: found.length > 0, report: (p, status, gone) => this.#report(p, status, gone),
     });
     this.#workers.set(uid, worker);
     worker.resync(found, true);
@@ -321,8 +288,8 @@ export class PodManager {
       await this.#runWorker(worker, signal);
       if (signal.aborted) return;
       this.#workers.delete(uid);
-      this.#tellLocal(uid, undefined);
-      void this.#options.state.note(noteOf(uid), undefined);
+      this.#local.changed(uid, undefined);
+      this.#notes.forget(uid);
       // The same pod may have been assigned again in the meantime.
       this.#matchState();
     });
@@ -342,57 +309,11 @@ export class PodManager {
     }
   }
 
-  #lastStatus(uid: string): PodStatus | undefined {
-    return this.#options.state.notes.get(noteOf(uid)) as PodStatus | undefined;
-  }
-
   #report(pod: Pod, status: PodStatus, gone: boolean): void {
     const uid = pod.metadata.uid ?? '';
-    if (milestone(status) !== milestone(this.#lastStatus(uid))) {
-      this.#options.state.note(noteOf(uid), status).catch((error: unknown) => this.#options.log.debug('cannot keep a pod\'s status', { pod: pod.metadata.name, error }));
-    }
-    this.#tellLocal(uid, this.#workers.get(uid));
+    this.#notes.keep(pod, status);
+    this.#local.changed(uid, this.#workers.get(uid));
     this.#options.report({ namespace: pod.metadata.namespace ?? '', name: pod.metadata.name ?? '', uid, status: status as Record<string, unknown>, gone });
-  }
-
-  /** Follows the engine's events, and starts over when it went away: subscribe first, then list, so that nothing falls between. */
-  async #watchEngine(signal: AbortSignal): Promise<void> {
-    const { runtime, clock, log, engine } = this.#options;
-    let waitMs = 100;
-    while (!signal.aborted) {
-      try {
-        const events = await runtime.events(label.owner, signal);
-        await this.#resync(true);
-        engine?.(true);
-        waitMs = 100;
-        await this.#follow(events, signal);
-        if (!signal.aborted) log.warn('the engine ended its event stream');
-      } catch (error) {
-        if (!signal.aborted) log.warn('the engine does not answer', { error });
-      }
-      if (signal.aborted) return;
-      engine?.(false);
-      await sleep(clock, waitMs, signal);
-      waitMs = Math.min(1000, waitMs * 2);
-    }
-  }
-
-  async #follow(events: AsyncIterable<RuntimeEvent>, signal: AbortSignal): Promise<void> {
-    const { clock, resyncMs = 60_000 } = this.#options;
-    const over = new AbortController();
-    const ticking = (async () => {
-      const both = AbortSignal.any([signal, over.signal]);
-      while (!both.aborted) {
-        await sleep(clock, resyncMs, both);
-        if (!both.aborted) await this.#resync(false).catch((error: unknown) => this.#options.log.warn('cannot list containers', { error }));
-      }
-    })();
-    try {
-      for await (const event of events) this.#onEvent(event);
-    } finally {
-      over.abort();
-      await ticking;
-    }
   }
 
   #onEvent(event: RuntimeEvent): void {
@@ -418,56 +339,13 @@ export class PodManager {
     if (!this.#listed) {
       for (const item of state.items.values()) if (item.type === 'pod') this.#begin(item.object, byPod.get(item.object.metadata.uid ?? '') ?? []);
       this.#listed = true;
-      this.#scope?.start(() => this.#releaseUnknown());
+      this.#scope?.start(() => this.#leftovers.release());
     } else {
       for (const [uid, worker] of this.#workers) {
         worker.resync(byPod.get(uid) ?? [], all);
         if (all) worker.referencesChanged();
       }
     }
-    this.#unclaimed = new Map([...byPod].filter(([uid]) => !this.#workers.has(uid)));
-    this.#removeUnclaimed();
-  }
-
-  #removeOrphans(summaries: readonly ContainerSummary[]): void {
-    const { runtime, log } = this.#options;
-    for (const { id, name, state } of summaries) {
-      if (this.#orphans.has(id)) continue;
-      this.#orphans.add(id);
-      log.info('removing a container that belongs to no pod of this node', { name, id });
-      this.#scope?.start(async () => {
-        try {
-          if (state === 'running') await runtime.stop(id, forcedGraceSeconds);
-          if (state !== 'running') await runtime.endStrays(id);
-          await runtime.remove(id);
-        } catch (error) {
-          log.warn('cannot remove container', { name, error });
-        } finally {
-          this.#orphans.delete(id);
-        }
-      });
-    }
-  }
-
-  /** Volumes of pods that went while the agent was away, and what was noted of them. */
-  async #releaseUnknown(): Promise<void> {
-    const { state, log } = this.#options;
-    if (!this.#mayRemove) return;
-    for (const key of state.notes.keys()) {
-      if (key.startsWith('pod-status/') && !this.#workers.has(key.slice('pod-status/'.length))) void state.note(key, undefined);
-    }
-    for (const uid of await this.#context.volumes.known()) {
-      if (!this.#workers.has(uid)) await this.#context.volumes.release(uid).catch((error: unknown) => log.warn('cannot release volumes', { uid, error }));
-    }
-  }
-
-  async #collect(signal: AbortSignal): Promise<void> {
-    const { runtime, clock, log } = this.#options;
-    while (!signal.aborted) {
-      await sleep(clock, 300_000, signal);
-      if (signal.aborted) return;
-      await collectImages({ runtime, clock, log, keep: this.#context.pauseImage, lastUsedMs: (id) => this.#context.images.lastUsedMs(id) })
-        .catch((error: unknown) => log.warn('cannot collect images', { error }));
-    }
+    this.#leftovers.found(byPod);
   }
 }

@@ -21,7 +21,8 @@ import { writeNode } from './node-status.ts';
 import { PeerTable } from './peers.ts';
 import { relay, type RelayRequest } from './relay.ts';
 import { writePodReports } from './pod-status.ts';
-import { Session, type ClusterSettings, type ReportHandlers } from './session.ts';
+import type { ReportHandlers } from './report-intake.ts';
+import { Session, type ClusterSettings } from './session.ts';
 import { tellWithheld } from './withheld.ts';
 import { nodeOf } from './writer.ts';
 
