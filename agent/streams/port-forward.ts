@@ -66,7 +66,10 @@ async function open({ namespace, pod, uid, port }: PortForwardRequest | RelayReq
     socket.on('error', () => socket.destroy());
     return socket;
   } catch (error) {
-    socket.destroy();
+    socket.on('error', () => {});
+    // Whoever went away meanwhile may be accepted all the same: the pod is told so by a reset, once it has.
+    if (signal.aborted) socket.resetAndDestroy();
+    else socket.destroy();
     const { code } = error as NodeJS.ErrnoException;
     throw new StatusError(502, '', `dial tcp4 ${host}:${port}: ${code === 'ECONNREFUSED' ? 'connect: connection refused' : (error as Error).message}`);
   }

@@ -119,7 +119,7 @@ each('what this server does not have', async (k) => {
   await k.with({ input: JSON.stringify(pod('a')) }, 'create', '-f', '-');
   assert.is(await k.fails('get', 'deployments'), `error: the server doesn't have a resource type "deployments"`);
   assert.match(await k.fails('create', 'quota', 'q'), /the server could not find the requested resource$/);
-  assert.match(await k.fails('top', 'node'), /Metrics API not available/);
+  assert.match(await k.fails('get', 'ingresses'), /the server doesn't have a resource type "ingresses"/);
   assert.match(await k.fails('rollout', 'status', 'rc/a'), /not found|no status viewer/);
 });
 
