@@ -3,7 +3,7 @@ import { storeKey, type Registry } from './registry.ts';
 import type { KindChange, Stored } from './types.ts';
 
 export interface Follower {
-  /** Every existing object once, as an ADDED change, then every change. Other kinds than the ones asked for come too. */
+  /** Every existing object once, as an ADDED change whose `bytes` are good during the call only, then every change. Other kinds than the ones asked for come too. */
   readonly onChange: (change: KindChange) => void;
   /** After each commit batch, with the revision of its last change. Not called for the listing. */
   readonly onBatch?: (revision: number) => void;
@@ -29,7 +29,7 @@ export async function follow(registry: Registry, kinds: readonly Kind[], followe
   }, signal);
   let listed = 0;
   for (const kind of kinds) {
-    for (const entry of registry.store.range(kind.prefix)) {
+    for (const entry of registry.store.range(kind.prefix, { brief: true })) {
       if (!touched.has(entry.key)) follower.onChange(asAdded(kind, registry.wrap(entry)));
       if (++listed % slice === 0) await new Promise((resolve) => setImmediate(resolve));
       if (signal.aborted) return;

@@ -105,7 +105,7 @@ export class Registry {
   /** Objects of a kind in key order, parsed one at a time; of all namespaces when none is given. */
   *each<T extends KubeObject>(kind: Kind<T>, namespace?: string): Generator<T> {
     const prefix = namespace ? `${kind.prefix}${namespace}/` : kind.prefix;
-    for (const entry of this.store.range(prefix)) yield this.#cache.parse<T>(entry.revision, entry.bytes);
+    for (const entry of this.store.range(prefix, { brief: true })) yield this.#cache.parse<T>(entry.revision, entry.bytes);
   }
 
   all<T extends KubeObject>(kind: Kind<T>, namespace?: string): T[] {
