@@ -156,9 +156,9 @@ test('a missing configMap holds a container back until it comes', async () => {
 });
 
 test('init containers run in order before the others, and share volumes with them', async () => {
-  const mount = { volumeMounts: [{ name: 'work', mountPath: '/work' }] };
-  const init = (name: string, word: string) => ({ name, image: testImage, command: ['sh', '-c', `echo ${word} >> /work/list`], ...mount });
-  const pod = simplePod('init', { command: ['sh', '-c', 'cat /work/list; exec stay'], ...mount }, {
+  const mount = { volumeMounts: [{ name: 'work', mountPath: '/scratch' }] };
+  const init = (name: string, word: string) => ({ name, image: testImage, command: ['sh', '-c', `echo ${word} >> /scratch/list`], ...mount });
+  const pod = simplePod('init', { command: ['sh', '-c', 'cat /scratch/list; exec stay'], ...mount }, {
     initContainers: [init('first', 'a'), init('second', 'b')], volumes: [{ name: 'work', emptyDir: {} }],
   });
   await bench.assign(pod);
