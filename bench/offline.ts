@@ -7,6 +7,8 @@ const image = 'wherry-test/busybox:1';
 const pods = 10;
 const rebootRounds = 5;
 const crashRounds = 5;
+/** Seconds that OpenYurt's own report gives for ten pods after a restart of their node with the cloud away. Carried over, not measured here. */
+const openYurtSeconds = 49.86;
 const format = '{{.Name}}\t{{.State.Status}}\t{{.State.StartedAt}}\t{{.State.FinishedAt}}';
 
 /** What a site does by itself: a host that was powered off comes back, and a container crashes, with the master away. */
@@ -24,7 +26,7 @@ export async function bench(): Promise<void> {
     const reboots: number[] = [];
     for (let round = 0; round < rebootRounds; round++) reboots.push(await reboot(lab));
     note(`reboots: ${reboots.map((seconds) => seconds.toFixed(2)).join(' ')} s`);
-    report('offline.ten_pods', median(reboots), 's from dockerd answering to the last of ten pods running after a power cut, master away', 49.86);
+    report('offline.ten_pods', median(reboots), 's from dockerd answering to the last of ten pods running after a power cut, master away; baseline: what OpenYurt reports of itself, not measured here', openYurtSeconds);
   } finally {
     await lab.down();
   }

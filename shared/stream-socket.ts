@@ -3,7 +3,7 @@ import type { ByteStream } from './byte-stream.ts';
 
 /**
  * A stream of the channel as Node's HTTP and TLS want a connection to be. Each direction ends by itself; destroying it
- * resets the stream. It takes and gives only as fast as the other end does.
+ * before both have ended resets the stream. It takes and gives only as fast as the other end does.
  */
 export class StreamSocket extends Duplex {
   readonly #stream: ByteStream;
@@ -33,7 +33,8 @@ export class StreamSocket extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    this.#stream.reset(499, 'the connection was closed');
+    // After both ends, its own may still wait for its turn on the channel: a reset would overtake it, and look like a failure.
+    if (error || !this.readableEnded || !this.writableFinished) this.#stream.reset(499, 'the connection was closed');
     done(error);
   }
 }

@@ -24,7 +24,8 @@ export interface Tenant {
   readonly active: boolean;
   /** Something of it runs still. */
   readonly running: boolean;
-  evict(message: string, options: { readonly graceSeconds?: number; readonly byNode: true }): void;
+  /** False: it ends already, or has for now, for another reason. */
+  evict(message: string, options: { readonly graceSeconds?: number; readonly byNode: true }): boolean;
 }
 
 export interface EvictorOptions extends EvictionSettings {
@@ -106,6 +107,7 @@ export class Evictor {
     const { clock, log, observe, disk, reclaim, maxGraceSeconds } = this.#options;
     const { signal } = threshold;
     if (this.#ending?.tenant.running && clock.monotonic() < this.#ending.untilMs) return;
+    const awaited = this.#ending?.tenant;
     this.#ending = undefined;
     if (pressureOf(signal) === 'DiskPressure') {
       await reclaim(signal);
@@ -115,9 +117,11 @@ export class Evictor {
       if (isCritical(tenant.pod) || (pressureOf(signal) === 'DiskPressure' && (used ?? 0) < leastDiskBytes)) continue;
       const message = evictionMessage(threshold, seen, tenant.pod, byContainer);
       const graceSeconds = Math.min(maxGraceSeconds, tenant.pod.spec.terminationGracePeriodSeconds ?? 30);
-      tenant.evict(message, { byNode: true, ...(threshold.graceMs > 0 ? { graceSeconds } : {}) });
+      const evicted = tenant.evict(message, { byNode: true, ...(threshold.graceMs > 0 ? { graceSeconds } : {}) });
+      // Who is on the way out anyway is waited for as well, but once.
+      if (!evicted && (!tenant.running || tenant === awaited)) continue;
       this.#ending = { tenant, untilMs: clock.monotonic() + cleanUpMs + graceSeconds * 1000 };
-      log.warn('evicted a pod', { pod: tenant.pod.metadata.name, namespace: tenant.pod.metadata.namespace, signal });
+      if (evicted) log.warn('evicted a pod', { pod: tenant.pod.metadata.name, namespace: tenant.pod.metadata.namespace, signal });
       return;
     }
     if (!this.#stuck.has(threshold)) log.warn('the node lacks something, and there is no pod whose end would help', { signal });

@@ -34,9 +34,10 @@ export class StatusNotes {
     state.note(prefix + uid, status).catch((error: unknown) => log.debug('cannot keep a pod\'s status', { pod: name, error }));
   }
 
-  /** A pod has gone. */
+  /** A pod has gone. A failure is logged: the state writes it when the disk takes writes again. */
   forget(uid: string): void {
-    void this.#options.state.note(prefix + uid, undefined);
+    const { state, log } = this.#options;
+    state.note(prefix + uid, undefined).catch((error: unknown) => log.debug('cannot forget a pod\'s status', { uid, error }));
   }
 
   /** Pods have gone while no agent was there to see it. */

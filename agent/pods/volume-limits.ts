@@ -8,7 +8,7 @@ export interface VolumeLimitsOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly volumes: Pick<Volumes, 'usage'>;
-  readonly workers: () => Iterable<{ readonly pod: Pod; readonly active: boolean; evict(message: string): void }>;
+  readonly workers: () => Iterable<{ readonly pod: Pod; readonly active: boolean; evict(message: string): unknown }>;
 }
 
 /** As often as the kubelet looks; where looking itself takes long, less often. */

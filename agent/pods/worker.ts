@@ -123,12 +123,13 @@ export class PodWorker {
     this.wake();
   }
 
-  /** Ends the pod for good, because it takes more than it may or (`byNode`) the node lacks something. */
-  evict(message: string, { graceSeconds = evictionGraceSeconds, byNode = false }: { readonly graceSeconds?: number; readonly byNode?: boolean } = {}): void {
-    if (!this.active || this.#ending()) return;
+  /** Ends the pod for good, because it takes more than it may or (`byNode`) the node lacks something. False: it ends already, or is paused. */
+  evict(message: string, { graceSeconds = evictionGraceSeconds, byNode = false }: { readonly graceSeconds?: number; readonly byNode?: boolean } = {}): boolean {
+    if (!this.active || this.#ending()) return false;
     this.#state.failure = { reason: 'Evicted', message, graceSeconds, ...(byNode ? { disrupted: true } : {}) };
     this.#options.context.events.event(involvedPod(this.pod), 'Warning', 'Evicted', message);
     this.wake();
+    return true;
   }
 
   /** A configMap, secret or service that the pod may refer to has changed. */

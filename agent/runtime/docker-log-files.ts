@@ -154,7 +154,9 @@ function decoder({ timestamps, sinceMs }: LogFilesOptions): (lines: readonly str
   return (lines) => {
     const texts: string[] = [];
     for (const line of lines) {
-      const { log = '', stream = '', time = '' } = parsed(line);
+      const entry = parsed(line);
+      if (!entry) continue;
+      const { log = '', stream = '', time = '' } = entry;
       if (sinceMs !== undefined && Date.parse(time) < sinceMs) continue;
       texts.push(timestamps && !within.has(stream) ? `${inNanoseconds(time)} ${log}` : log);
       if (log.endsWith('\n')) within.delete(stream);
@@ -165,11 +167,11 @@ function decoder({ timestamps, sinceMs }: LogFilesOptions): (lines: readonly str
 }
 
 /** A line that a power loss has cut is passed over. */
-function parsed(line: string): Entry {
+function parsed(line: string): Entry | undefined {
   try {
     return JSON.parse(line) as Entry;
   } catch {
-    return {};
+    return undefined;
   }
 }
 

@@ -8,6 +8,7 @@ import type { KubeObject } from '../../shared/meta.ts';
 import { fromTime } from '../../shared/time.ts';
 import { accountUser, boundOf, claimsOf, legacyClaims, legacyIssuer, namedOf, type Bound, type Named } from './account-claims.ts';
 import { isSigned, readClaims, signToken, type Claims, type TokenKey } from './jwt.ts';
+import { quotedList } from './policy-rules.ts';
 import type { Registry } from './registry.ts';
 import type { User } from './types.ts';
 
@@ -99,7 +100,7 @@ export class AccountTokens {
     const bound = boundOf(claims);
     if (!bound) return { error: 'token claims are not those of a service account' };
     const audiences = audiencesOf(claims, this.#options.issuer).filter((audience) => targets.includes(audience));
-    if (audiences.length === 0) return { error: `token audiences ${quoted(audiencesOf(claims, this.#options.issuer))} is invalid for the target audiences ${quoted(targets)}` };
+    if (audiences.length === 0) return { error: `token audiences ${quotedList(audiencesOf(claims, this.#options.issuer))} is invalid for the target audiences ${quotedList(targets)}` };
     const error = this.#timeError(claims) ?? this.#boundError(bound, claims['iss'] === legacyIssuer ? token : undefined);
     return error === undefined ? { user: accountUser(bound, claims['jti']), audiences } : { error };
   }
@@ -143,7 +144,6 @@ export class AccountTokens {
 }
 
 const invalidated = 'service account token has been invalidated';
-const quoted = (texts: readonly string[]): string => `[${texts.map((text) => JSON.stringify(text)).join(' ')}]`;
 
 /** Tokens of Secrets name none, and are for the API. */
 function audiencesOf({ aud }: Claims, issuer: string): string[] {

@@ -59,12 +59,11 @@ export function compact(rules: readonly PolicyRule[]): PolicyRule[] {
   return [...found.values()];
 }
 
-const quoted = (texts: readonly string[]): string => `[${texts.map((text) => JSON.stringify(text)).join(' ')}]`;
+/** `["a" "b"]`: as Go writes texts in messages. */
+export const quotedList = (texts: readonly string[]): string => `[${texts.map((text) => JSON.stringify(text)).join(' ')}]`;
 
 /** `{APIGroups:[""], Resources:["pods"], Verbs:["get"]}`: as the apiserver writes rules in messages. */
 export function ruleText({ apiGroups, resources, nonResourceURLs, resourceNames, verbs }: PolicyRule): string {
   const parts = [['APIGroups', apiGroups], ['Resources', resources], ['NonResourceURLs', nonResourceURLs], ['ResourceNames', resourceNames], ['Verbs', verbs]] as const;
-  return `{${parts.filter(([, list]) => list?.length).map(([name, list]) => `${name}:${quoted(list!)}`).join(', ')}}`;
+  return `{${parts.filter(([, list]) => list?.length).map(([name, list]) => `${name}:${quotedList(list!)}`).join(', ')}}`;
 }
-
-export const quotedList = quoted;

@@ -6,6 +6,7 @@ import { matchesNode, type SelectableNode } from '../../shared/node-selector.ts'
 import { compareQuantity } from '../../shared/quantity.ts';
 import { selectorOf } from '../../shared/selector.ts';
 import { fromTime } from '../../shared/time.ts';
+import { provisionedBy } from '../../shared/volumes.ts';
 import type { Registry } from './registry.ts';
 
 export const claimProtection = 'kubernetes.io/pvc-protection';
@@ -15,7 +16,7 @@ export const volumeProtection = 'kubernetes.io/pv-protection';
 export const annotation = {
   bindCompleted: 'pv.kubernetes.io/bind-completed',
   boundByController: 'pv.kubernetes.io/bound-by-controller',
-  provisionedBy: 'pv.kubernetes.io/provisioned-by',
+  provisionedBy,
   provisioner: 'volume.kubernetes.io/storage-provisioner',
   selectedNode: 'volume.kubernetes.io/selected-node',
 } as const;

@@ -8,8 +8,6 @@ import { seeded, type Random } from '../property/random.ts';
 import { run, until, type Lab } from './lab.ts';
 
 export const image = 'wherry-test/busybox:1';
-/** The number that a full run does, or what the gate can afford. */
-export const rounds = (full: number, gate: number): number => (process.env['AUTONOMY_FULL'] ? full : gate);
 
 const relayScript = `const net = require('node:net');
 net.createServer((a) => { const b = net.connect(6443, '10.99.0.254'); a.pipe(b); b.pipe(a); a.on('error', () => b.destroy()); b.on('error', () => a.destroy()); })
@@ -150,7 +148,15 @@ export async function converged(api: Api, lab: Lab, host: number, timeoutMs = 12
     last = await difference(api, lab, host);
     if (last) throw new Error(last);
     return true;
-  }, 500);
+  }, 500).catch(async (error: Error) => { throw new Error(`${error.message}\n${await told(lab, host, last)}`); });
+}
+
+/** What agent and engine wrote of the containers and pods that `difference` names. */
+async function told(lab: Lab, host: number, what: string): Promise<string> {
+  const names = new Set(what.split(/[ ;/]+/).filter((word) => /^[0-9a-f]{12}$/.test(word) || word.includes('-')));
+  const logs = await Promise.all([join(lab.directory, 'logs', `agent${host}.log`), join(lab.engines, String(host), 'log')].map((path) => readFile(path, 'utf8').catch(() => '')));
+  const shims = await run('ps', ['axww', '-o', 'pid,ppid,lstart,args']).catch(() => '');
+  return [...logs.map((text) => text.split('\n')), shims.split('\n')].flatMap((lines) => lines.filter((line) => [...names].some((name) => line.includes(name))).slice(-60)).map((line) => line.slice(0, 600)).join('\n');
 }
 
 /** Sees every start and end of a container on a host. */

@@ -77,8 +77,6 @@ export function run(file: string, args: readonly string[], options: RunOptions =
     });
     // A program that is gone before it has read anything tells of itself by how it ended.
     child.stdin?.on('error', () => {});
-    // A program that ended without reading it says why itself.
-    child.stdin?.on('error', () => {});
     child.stdin?.end(options.input ?? '');
   });
 }

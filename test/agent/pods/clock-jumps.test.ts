@@ -1,22 +1,12 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { podOf } from '../../fakes/pod.ts';
-import { FakeNode } from './fake-node.ts';
+import { withNode } from './fake-node.ts';
 
 /** Somebody sets the machine's clock by a day, or NTP does: nothing that takes time may take more or less of it. */
 const test = suite('clock jumps');
 const day = 86_400_000;
 const pod = (name: string, container: object = {}, spec: object = {}) => podOf(name, { containers: [{ name: 'a', image: 'a:1', ...container }], ...spec });
-
-async function withNode(run: (node: FakeNode) => Promise<void>): Promise<void> {
-  const node = new FakeNode();
-  await node.start();
-  try {
-    await run(node);
-  } finally {
-    await node.cleanUp();
-  }
-}
 
 for (const jump of [-day, day]) {
   const by = jump < 0 ? 'back' : 'forward';

@@ -2,22 +2,12 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RuntimeError, type ContainerDetails } from '../../../agent/runtime/runtime.ts';
 import { podOf } from '../../fakes/pod.ts';
-import { FakeNode } from './fake-node.ts';
+import { withNode, type FakeNode } from './fake-node.ts';
 
 /** The engine dies and comes back: what it was doing is done again, what it forgot is found out, and nobody asks it too often. */
 const test = suite('engine death');
 const pod = (name: string, spec: object = {}) => podOf(name, { containers: [{ name: 'a', image: 'a:1' }], ...spec });
 const nameOf = (node: FakeNode, id: string): string | undefined => node.runtime.held.get(id)?.details.labels['io.kubernetes.container.name'];
-
-async function withNode(run: (node: FakeNode) => Promise<void>): Promise<void> {
-  const node = new FakeNode();
-  await node.start();
-  try {
-    await run(node);
-  } finally {
-    await node.cleanUp();
-  }
-}
 
 /** The first start of a container fails, as `fail` does it; returns its id. */
 function wreck(node: FakeNode, container: string, fail: (id: string, attempt: number) => void): () => string | undefined {

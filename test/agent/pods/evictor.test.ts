@@ -21,7 +21,7 @@ class Node {
   pod(name: string, bytes: number, more: object = {}): void {
     const tenant = {
       pod: podOf(name, { containers: [{ name: 'main', image: 'a:1' }], ...more }), active: true, running: true, bytes,
-      evict: (message: string, { graceSeconds }: { readonly graceSeconds?: number }) => { this.evicted.push({ name, message, graceSeconds }); tenant.active = false; },
+      evict: (message: string, { graceSeconds }: { readonly graceSeconds?: number }) => { this.evicted.push({ name, message, graceSeconds }); tenant.active = false; return true; },
     };
     this.tenants.push(tenant);
   }

@@ -107,3 +107,14 @@ export class FakeNode {
     return [...this.events.values()].map(({ reason }) => reason);
   }
 }
+
+/** Runs `run` with a node that has been started, and cleans up after it. */
+export async function withNode(run: (node: FakeNode) => Promise<void>): Promise<void> {
+  const node = new FakeNode();
+  await node.start();
+  try {
+    await run(node);
+  } finally {
+    await node.cleanUp();
+  }
+}

@@ -2,22 +2,12 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { unreachableAnnotation } from '../../../shared/unreachable.ts';
 import { podOf } from '../../fakes/pod.ts';
-import { FakeNode } from './fake-node.ts';
+import { withNode, type FakeNode } from './fake-node.ts';
 
 /** Pods that stop themselves when there has been no master for some time (wherry.io/unreachable: stop=N). */
 const test = suite('pause');
 const pod = (name: string, annotation: string | undefined, spec: object = {}) =>
   podOf(name, { containers: [{ name: 'a', image: 'a:1' }], terminationGracePeriodSeconds: 5, ...spec }, annotation ? { annotations: { [unreachableAnnotation]: annotation } } : {});
-
-async function withNode(run: (node: FakeNode) => Promise<void>): Promise<void> {
-  const node = new FakeNode();
-  await node.start();
-  try {
-    await run(node);
-  } finally {
-    await node.cleanUp();
-  }
-}
 
 /** The link goes; time passes for outage and clock alike. */
 async function away(node: FakeNode, ms: number): Promise<void> {
