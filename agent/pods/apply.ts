@@ -17,7 +17,7 @@ import type { Step } from './plan.ts';
 import type { PodState } from './pod-state.ts';
 import { runHook } from './check.ts';
 import { podName } from './status.ts';
-import { currentOf, sandboxOf, slots, viewOf } from './view.ts';
+import { currentOf, sandboxOf, slots, viewOf, type ContainerView } from './view.ts';
 
 type Handlers = { readonly [T in Step['type']]: (state: PodState, step: Extract<Step, { type: T }>, signal: AbortSignal) => Promise<void> };
 
@@ -126,11 +126,13 @@ async function create1(state: PodState, container: string, attempt: number, opti
   }
 }
 
+/** By the engine it does not run, but it may have died over a start of it. A sandbox is started again after its end, so it may be wrong about any. */
+const mayHaveStrays = ({ state, name, startedMs, cannotRun, dead }: ContainerView): boolean => state !== 'running' && (name === sandboxName || startedMs === 0 || cannotRun || dead);
+
 async function remove(state: PodState, id: string): Promise<void> {
   const { runtime } = state.context;
   const view = state.views.get(id);
-  // By the engine it never ran; it may be wrong about that.
-  if (view?.state === 'created' || view?.cannotRun) await runtime.endStrays(id);
+  if (view && mayHaveStrays(view)) await runtime.endStrays(id);
   await runtime.remove(id).catch(async (error: unknown) => {
     // It may be dead now.
     await observe(state, id);
@@ -225,7 +227,7 @@ async function startContainer(state: PodState, step: Extract<Step, { type: 'star
   try {
     await start(state, step.container, step.id);
   } catch (error) {
-    if (await sandboxDied(state)) return context.runtime.remove(step.id).then(() => forget(state, step.id));
+    if (await sandboxDied(state)) return remove(state, step.id);
     throw error;
   }
   await observe(state, step.id);

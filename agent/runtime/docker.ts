@@ -80,7 +80,7 @@ export class DockerRuntime implements Runtime {
   }
 
   async endStrays(id: string): Promise<number> {
-    return endStrays(id).catch((error: Error) => { throw new RuntimeError('failed', error.message); });
+    return endStrays(id);
   }
 
   async exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult> {

@@ -145,6 +145,19 @@ test('an agent that died over a failed start ends what was left of it', () => wi
   assert.is(node.runtime.strays.size, 0);
 }));
 
+test('a sandbox that ran before its engine died over a second start of it takes what that has left along', () => withNode(async (node) => {
+  const one = pod('p', { terminationGracePeriodSeconds: 1 });
+  await node.assign(one);
+  const [sandbox] = node.sandboxes('p');
+  node.runtime.before = (call) => { if (call === 'start') throw new RuntimeError('unreachable', 'socket hang up'); };
+  node.runtime.end(sandbox!.id, 255);
+  node.runtime.strays.add(sandbox!.id);
+  await node.assign({ ...one, metadata: { ...one.metadata, deletionTimestamp: '2026-01-02T03:05:05Z', deletionGracePeriodSeconds: 1 } });
+  await node.pass(60_000);
+  assert.equal(node.containers('p'), []);
+  assert.is(node.runtime.strays.size, 0);
+}));
+
 test('what happened while nobody could tell of it is found: an end, a removal, another address', () => withNode(async (node) => {
   await node.assign(pod('ended'), pod('removed'), pod('moved'));
   node.runtime.die();
