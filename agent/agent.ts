@@ -1,10 +1,10 @@
-import { mkdir } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import type { Clock } from '../shared/clock.ts';
+import { makeDataDirectory } from '../shared/directory.ts';
 import type { Log } from '../shared/log.ts';
-import type { Payload } from '../shared/protocol.ts';
+import { NodeTaint, type Payload } from '../shared/protocol.ts';
 import { Scope } from '../shared/scope.ts';
 import { stopSecondsOf } from '../shared/unreachable.ts';
 import { architectures } from '../shared/upgrade.ts';
@@ -16,7 +16,7 @@ import { HostResolverFiles } from './host-resolver.ts';
 import { ClusterDns } from './net/dns.ts';
 import { withLocalPods } from './net/local-endpoints.ts';
 import { insideTest } from './net/own-networks.ts';
-import { PodNetwork } from './net/pod-network.ts';
+import { PodNetwork, podNetworkNote } from './net/pod-network.ts';
 import { createProxy, type Proxy } from './net/proxy.ts';
 import { Reach } from './net/reach.ts';
 import { listenerKey, planRoutes, type Listener } from './net/routes.ts';
@@ -60,10 +60,9 @@ export interface AgentOptions {
 }
 
 /** What the node must know of the cluster even when the master is away; the note `cluster` in the state. */
-const ClusterSettings = v.object({ serviceCIDR: v.string(), clusterDomain: v.optional(v.string(), ''), clusterDNS: v.optional(v.string(), ''), clusterCIDR: v.optional(v.string(), ''), nodeLabels: v.exactOptional(v.record(v.string(), v.string())) });
+const ClusterSettings = v.object({ serviceCIDR: v.string(), clusterDomain: v.optional(v.string(), ''), clusterDNS: v.optional(v.string(), ''), clusterCIDR: v.optional(v.string(), ''), nodeLabels: v.exactOptional(v.record(v.string(), v.string())), nodeTaints: v.exactOptional(v.array(NodeTaint)) });
 type ClusterSettings = v.InferOutput<typeof ClusterSettings>;
 const clusterNote = 'cluster';
-const networkNote = 'pod-network';
 /** Where DNS is served everywhere. */
 const dnsPort = 53;
 
@@ -82,7 +81,7 @@ const pauseArchs: Readonly<Record<string, PauseArch>> = { x64: 'amd64', arm64: '
  */
 export async function runAgent({ config: given, ...options }: AgentOptions, signal: AbortSignal): Promise<void> {
   const { clock, random, log } = options;
-  await mkdir(given.dataDir, { recursive: true, mode: 0o700 });
+  await makeDataDirectory(given.dataDir);
   const config = { ...given, token: given.token ?? await readJoinToken(given.dataDir) };
   let node: Agent | undefined;
   const health = new StateHealth({ clock, onChange: (why) => node?.stateTrouble(why) });
@@ -137,6 +136,8 @@ class Agent {
   #cluster: ClusterSettings | undefined;
   /** The engine answers, as the pod manager finds. */
   engineAnswers = false;
+  /** Why it does not, if it was found not to. */
+  #engineTrouble: string | undefined;
   #proxy: Proxy | undefined;
   #range: { readonly cidr: string; readonly scope: Scope; readonly route: ServiceRange } | undefined;
   #scope: Scope | undefined;
@@ -154,7 +155,7 @@ class Agent {
     this.#reach = new Reach({ clock, nodeName: config.nodeName, isInside: insideTest(() => clock.monotonic()) });
     this.#network = new PodNetwork({
       mode: config.podNetwork, nodeName: config.nodeName, nodeIP: config.nodeIP, owner: config.dataDir, engine: this.#runtime, clock, log: log.named('network'),
-      kept: state.notes.get(networkNote), keep: (value) => state.note(networkNote, value), onRoutes: () => this.#reach.forget(),
+      kept: state.notes.get(podNetworkNote), keep: (value) => state.note(podNetworkNote, value), onRoutes: () => this.#reach.forget(),
       onProblem: (why) => {
         this.#node.network(why ?? '');
         if (why !== undefined) this.#nodeEvent('Warning', 'PodNetworkNotReady', `The pod network is not as it should be: ${why}`);
@@ -173,9 +174,10 @@ class Agent {
       root: join(config.dataDir, 'pods'), owner: config.dataDir,
       pause: { image: pauseImageName, archive: () => pauseImageTar(pauseArchs[process.arch] ?? 'amd64') },
       node: () => this.#node.facts(), cluster: () => this.#clusterDns(), hostResolver: () => hostResolver.settings(),
-      report: (report) => this.#session.report(report), engine: (up) => { this.engineAnswers = up; this.#node.engine(up); }, outage: this.#outage, bridge: () => this.#network.network(), onLocal: () => this.#routeSoon(),
+      report: (report) => this.#session.report(report), engine: (up, why) => { this.engineAnswers = up; this.#engineTrouble = why; this.#node.engine(up); }, outage: this.#outage, bridge: () => this.#network.network(), onLocal: () => this.#routeSoon(),
       pressures: () => this.#evictor.pressures(),
       mayRemove: () => !state.healed || this.#outage.ms === undefined,
+      ...(config.podMaxPids ? { podMaxPids: config.podMaxPids } : {}),
       ...(config.allowedUnsafeSysctls ? { unsafeSysctls: config.allowedUnsafeSysctls } : {}),
     });
     this.#evictor = new Evictor({
@@ -239,7 +241,7 @@ class Agent {
     const listeners = (this.#proxy?.listeners() ?? []).map(({ listener, state, error }) =>
       ({ socket: listenerKey(listener), service: listener.service, state, backends: listener.backends.length, ...(error ? { lastError: error.message } : {}) }));
     const range = this.#range;
-    return { pods: this.#pods.pods(), listeners, serviceRange: range && { cidr: range.cidr, local: range.route.holds }, dns: this.#dnsLine(), unsent: this.#session.stats };
+    return { pods: this.#pods.pods(), listeners, serviceRange: range && { cidr: range.cidr, local: range.route.holds }, dns: this.#dnsLine(), unsent: this.#session.stats, engineTrouble: this.#engineTrouble };
   }
 
   /** Where the master was last reached under a name, in case that DNS goes. */
@@ -263,7 +265,7 @@ class Agent {
   #welcome(welcome: Payload<'welcome'>): void {
     const { serviceCIDR, clusterDomain, clusterDNS, clusterCIDR = '' } = welcome;
     this.#network.welcome(welcome);
-    const settings: ClusterSettings = { serviceCIDR, clusterDomain, clusterDNS, clusterCIDR, ...(welcome.nodeLabels ? { nodeLabels: welcome.nodeLabels } : {}) };
+    const settings: ClusterSettings = { serviceCIDR, clusterDomain, clusterDNS, clusterCIDR, ...(welcome.nodeLabels ? { nodeLabels: welcome.nodeLabels } : {}), ...(welcome.nodeTaints ? { nodeTaints: welcome.nodeTaints } : {}) };
     // Whatever it was for is done.
     removeJoinToken(this.#options.config.dataDir).catch((error: unknown) => this.#options.log.warn('cannot remove the join token', { error }));
     void this.#serve(settings);
@@ -275,6 +277,7 @@ class Agent {
   async #serve(settings: ClusterSettings): Promise<void> {
     const { serviceCIDR, clusterDomain, clusterDNS, clusterCIDR } = this.#cluster = settings;
     this.#node.labelled(settings.nodeLabels);
+    this.#node.tainted(settings.nodeTaints ?? []);
     if (clusterDNS) this.#dns.serve({ domain: clusterDomain, address: clusterDNS, ranges: [serviceCIDR, clusterCIDR].filter(Boolean) });
     if (!serviceCIDR || !this.#scope || this.#range?.cidr === serviceCIDR) return;
     this.#range?.scope.stop();

@@ -3,6 +3,9 @@ import { networkInterfaces, hostname } from 'node:os';
 import { isIPv4 } from 'node:net';
 import { resolve } from 'node:path';
 import * as v from 'valibot';
+import { refusedFlag, typedFlags } from '../shared/flags.ts';
+import { labelValueErrors, qualifiedNameErrors } from '../shared/names.ts';
+import { plainReason } from '../shared/plain-reason.ts';
 import { readResources, type ResourceConfig } from './node-resources.ts';
 
 const nodeName = v.pipe(v.string(), v.regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, 'must consist of lower case letters, digits, "-" and "."'), v.maxLength(253, 'must be at most 253 characters'));
@@ -22,6 +25,7 @@ const settings = {
   dockerHost: v.exactOptional(v.pipe(v.string(), v.check(isSocketName, 'must be a socket such as unix:///var/run/docker.sock'))),
   podNetwork: v.exactOptional(v.picklist(['auto', 'own', 'bridge'], 'must be auto, own or bridge')),
   maxPods: v.exactOptional(v.pipe(v.union([v.string(), v.number()]), v.transform(String), v.regex(/^\d{1,6}$/, 'must be a number of pods'))),
+  podMaxPids: v.exactOptional(v.pipe(v.union([v.string(), v.number()]), v.transform(String), v.regex(/^(-1|\d{1,7})$/, 'must be a number of processes, or -1 for no limit'))),
   kubeReserved: v.exactOptional(v.string()),
   systemReserved: v.exactOptional(v.string()),
   evictionHard: v.exactOptional(v.string()),
@@ -54,6 +58,8 @@ export interface AgentConfig {
   /** Kernel parameters that pods may set beside the safe ones; `net.core.*` for all that begin so. */
   readonly allowedUnsafeSysctls?: readonly string[];
   readonly resources: ResourceConfig;
+  /** Processes that a container may have at most; absent: no limit. */
+  readonly podMaxPids?: number;
   readonly dataDir: string;
   /** `unix:///…`: the engine's socket. */
   readonly dockerHost: string;
@@ -69,14 +75,15 @@ export class ConfigError extends Error {}
  * Checks command-line options (camel case, as cac gives them) over the settings of a config file.
  * @throws ConfigError
  */
-export function readAgentConfig(options: unknown, file: ConfigFile = {}): AgentConfig {
+export function readAgentConfig(options: object, file: ConfigFile = {}): AgentConfig {
   const given = { ...file, ...readOptions(options) };
   const dockerHost = given.dockerHost ?? process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock';
   if (!isSocketName(dockerHost)) throw new ConfigError(`$DOCKER_HOST must be a socket such as unix:///var/run/docker.sock, not ${JSON.stringify(dockerHost)}`);
   return {
     master: given.master?.split(',').map((one) => one.trim().replace(/^wss:/, 'https:').replace(/\/$/, '')).join(','), token: given.token,
-    nodeName: given.nodeName ?? hostname().toLowerCase(), nodeIP: given.nodeIp ?? hostAddress(),
+    nodeName: given.nodeName ?? ownName(), nodeIP: given.nodeIp ?? hostAddress(),
     ...(given.allowedUnsafeSysctls ? { allowedUnsafeSysctls: readSysctls(given.allowedUnsafeSysctls) } : {}),
+    ...(Number(given.podMaxPids ?? -1) > 0 ? { podMaxPids: Number(given.podMaxPids) } : {}),
     resources: readResources(given, (message) => new ConfigError(message)),
     nodeLabels: readLabels(given.nodeLabels ?? ''), dataDir: resolve(given.dataDir ?? defaultDataDir),
     dockerHost: dockerHost.startsWith('/') ? `unix://${dockerHost}` : dockerHost, podNetwork: given.podNetwork ?? 'auto', logLevel: given.logLevel ?? 'info',
@@ -84,12 +91,13 @@ export function readAgentConfig(options: unknown, file: ConfigFile = {}): AgentC
 }
 
 /** What of command-line options are settings, checked. Others are left out. @throws ConfigError naming the flag */
-export function readOptions(options: unknown): ConfigFile & { readonly token?: string } {
-  const result = v.safeParse(Options, options);
+export function readOptions(options: object): ConfigFile & { readonly token?: string } {
+  const typed = typedFlags(options, [], (message) => new ConfigError(message));
+  const result = v.safeParse(Options, typed);
   if (result.success) return result.output;
   const issue = result.issues[0];
-  const flag = String(v.getDotPath(issue) ?? '').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  throw new ConfigError(`--${flag}: ${issue.message}, not ${JSON.stringify(issue.input)}`);
+  const option = String(issue.path?.[0]?.key ?? '');
+  throw new ConfigError(refusedFlag(option, issue.message, typed[option]));
 }
 
 /** Reads the text of a config file. @throws ConfigError naming `path` and the setting */
@@ -118,18 +126,28 @@ export async function loadConfigFile(given: unknown): Promise<ConfigFile> {
   try {
     return readConfigText(await readFile(path, 'utf8'), path);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
+    const { code } = error as NodeJS.ErrnoException;
     if (code === undefined) throw error;
     if (typeof given !== 'string' && (code === 'ENOENT' || code === 'EACCES')) return {};
-    throw new ConfigError(`--config: cannot read ${path}: ${message}`);
+    throw new ConfigError(`--config: cannot read ${path}: ${plainReason(error)}`);
   }
+}
+
+/** The host's name, if it can be a node's. @throws ConfigError */
+function ownName(): string {
+  const name = hostname().toLowerCase();
+  if (v.is(nodeName, name)) return name;
+  throw new ConfigError(`this host's name, ${JSON.stringify(name)}, cannot be a node's: give it one with --node-name`);
 }
 
 function readLabels(text: string): Record<string, string> {
   return Object.fromEntries(text.split(',').filter(Boolean).map((pair) => {
     const equals = pair.indexOf('=');
     if (equals <= 0) throw new ConfigError(`--node-labels: ${JSON.stringify(pair)} is not of the form key=value`);
-    return [pair.slice(0, equals).trim(), pair.slice(equals + 1).trim()];
+    const [key, value] = [pair.slice(0, equals).trim(), pair.slice(equals + 1).trim()];
+    const wrong = qualifiedNameErrors(key)[0] ?? labelValueErrors(value)[0];
+    if (wrong !== undefined) throw new ConfigError(`--node-labels: ${JSON.stringify(pair)}: ${wrong}`);
+    return [key, value];
   }));
 }
 

@@ -1,5 +1,6 @@
 import { readFile, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { plainReason } from '../shared/plain-reason.ts';
 import { ConfigError } from './config.ts';
 import { readText } from './session/files.ts';
 
@@ -34,7 +35,7 @@ export async function withToken<T extends Readonly<Record<string, unknown>>>(fla
 
 async function readTokenFile(path: unknown): Promise<string> {
   if (typeof path !== 'string' || path === '') throw new ConfigError(`--token-file: must be a file, not ${JSON.stringify(path)}`);
-  const text = await readFile(path, 'utf8').catch((error: Error) => { throw new ConfigError(`--token-file: cannot read ${path}: ${error.message}`); });
+  const text = await readFile(path, 'utf8').catch((error: Error) => { throw new ConfigError(`--token-file: cannot read ${path}: ${plainReason(error)}`); });
   if (text.trim() === '') throw new ConfigError(`--token-file: ${path} is empty`);
   return text.trim();
 }

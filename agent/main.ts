@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 import { cac } from 'cac';
 import { systemClock } from '../shared/clock.ts';
+import { asTyped } from '../shared/flags.ts';
 import { createLog } from '../shared/log.ts';
+import { plainLine } from '../shared/plain-reason.ts';
 import { version } from '../shared/version.ts';
 import { runAgent, type AgentOptions } from './agent.ts';
 import { ConfigError, loadConfigFile, readAgentConfig } from './config.ts';
@@ -87,6 +89,7 @@ const settingFlags = (command: Command): Command => command
   .option('--docker-host <socket>', 'Docker engine (default: $DOCKER_HOST or unix:///var/run/docker.sock)')
   .option('--pod-network <mode>', 'Bridge for pods: own, with the node\'s podCIDR; the engine\'s; or auto: own where nodes share a network (default: auto)')
   .option('--max-pods <count>', 'Pods that this node runs at most (default: 110)')
+  .option('--pod-max-pids <count>', 'Processes that each container of a pod may have (default: -1, no limit)')
   .option('--kube-reserved <amounts>', 'Kept from pods for the agent and the engine: cpu=100m,memory=200Mi,ephemeral-storage=1Gi')
   .option('--system-reserved <amounts>', 'The same for the rest of the system')
   .option('--eviction-hard <thresholds>', 'Below these, pods are evicted at once (default: memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%,imagefs.inodesFree<5%)')
@@ -126,15 +129,19 @@ function program(): ReturnType<typeof cac> {
 async function main(argv: readonly string[]): Promise<void> {
   const cli = program();
   cli.parse([...argv], { run: false });
+  Object.assign(cli.options, asTyped(cli.options, argv, (message) => new ConfigError(message)));
   if (cli.args.length > 0) throw new ConfigError(`unexpected argument ${JSON.stringify(cli.args[0])}; see wherry-agent --help`);
   await cli.runMatchedCommand();
 }
 
+const verb = ['install', 'uninstall', 'status'].find((one) => one === process.argv[2]) ?? '';
+
 /** Errors that are the user's to mend are one line; others keep their stack, for a bug report. */
 function explain(error: unknown): string {
   const { name, message, stack, code } = error as NodeJS.ErrnoException;
-  const expected = error instanceof ConfigError || error instanceof EnrolError || name === 'CACError' || name === 'StepError' || name === 'StatusFailure' || code !== undefined;
-  return expected ? `wherry-agent: ${message}` : `wherry-agent: unexpected error: ${stack ?? message}`;
+  if (name === 'CACError') return `wherry-agent: ${message.charAt(0).toLowerCase()}${message.slice(1)}; see wherry-agent ${verb} --help`.replace('  ', ' ');
+  const expected = error instanceof ConfigError || error instanceof EnrolError || name === 'StepError' || name === 'StatusFailure' || code !== undefined;
+  return expected ? `wherry-agent: ${plainLine(error)}` : `wherry-agent: unexpected error: ${stack ?? message}`;
 }
 
 /** `status` says 3 when there is no telling: 1 has a meaning of its own. */

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { sleep, type Clock } from '../shared/clock.ts';
 import type { Node } from '../shared/kinds/node.ts';
 import type { Log } from '../shared/log.ts';
-import { agentLabels } from '../shared/protocol.ts';
+import { agentLabels, type NodeTaint } from '../shared/protocol.ts';
 import { machineFacts, type MachineFacts } from './node-facts.ts';
 import { nodeObject } from './node-object.ts';
 import type { Allotment } from './node-object.ts';
@@ -44,6 +44,7 @@ export class NodeReporter {
   #network: string | undefined;
   /** As the master has them, beside the agent's own; undefined while it has not said. */
   #given: Readonly<Record<string, string>> | undefined;
+  #taints: readonly NodeTaint[] = [];
   #reported: Node | undefined;
   #wake: (() => void) | undefined;
 
@@ -57,7 +58,7 @@ export class NodeReporter {
     const { metadata, status } = this.#reported ?? {};
     return {
       name, ips: ips ?? this.#machine?.ips ?? [], cpus: this.#machine?.cpus ?? 0, memoryBytes: this.#machine?.memoryBytes ?? 0,
-      ...this.#labels(metadata?.labels), ...(status?.allocatable ? { allocatable: status.allocatable } : {}),
+      taints: this.#taints, ...this.#labels(metadata?.labels), ...(status?.allocatable ? { allocatable: status.allocatable } : {}),
     };
   }
 
@@ -70,6 +71,11 @@ export class NodeReporter {
   /** Labels of the Node object that are not the agent's alone, as the master says. */
   labelled(labels: Readonly<Record<string, string>> | undefined): void {
     this.#given = labels ?? this.#given;
+  }
+
+  /** Taints of the Node object that pods have to tolerate to be taken on, as the master says. */
+  tainted(taints: readonly NodeTaint[]): void {
+    this.#taints = taints;
   }
 
   /** The engine was found to answer, or not: the pod manager's `engine` callback. */

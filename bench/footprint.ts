@@ -1,18 +1,20 @@
 import { execFileSync, type ChildProcess } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { startMaster, usage, type BenchMaster } from './cluster.ts';
+import { killWithUs, startMaster, usage, type BenchMaster } from './cluster.ts';
 import { Connection } from './http-load.ts';
-import { createMemoryGroup } from './memory-limit.ts';
+import { createMemoryGroup, type MemoryGroup } from './memory-limit.ts';
 import { makePackaged, packaged } from './packaged.ts';
 import { startAgent, waitForNode } from './pod-start.ts';
 import { median, note, report } from './report.ts';
 
 const image = 'wherry-test/busybox';
 const unpackaged = fileURLToPath(new URL('../agent/main.js', import.meta.url));
-const [pods, services, settleSeconds, idleSeconds] = [10, 100, 15, 60];
-const [limits, limitedSeconds, restSeconds, restPercent] = [[64, 56, 48, 40, 36, 32, 28, 24, 20], 60, 20, 1];
+const [pods, services, settleSeconds, idleSeconds, besideSeconds] = [10, 100, 8, 60, 30];
+/** As many as three halvings tell apart, ascending. */
+const limits = [36, 40, 44, 48, 52, 56, 64];
+const [limitedSeconds, restSeconds, restPercent] = [40, 12, 1];
 /** Not the default one, so that a cluster which this host may have is not disturbed. */
 const serviceCidr = '10.97.0.0/16';
 const port = 16_453;
@@ -32,15 +34,16 @@ interface Footprint {
 
 /**
  * An idle node's memory and CPU: the packaged agent; the same when it keeps its pages; the same sources on this Node.
- * Then the smallest memory limit under which the packaged one brings up its pods and is at rest.
+ * Then the smallest memory limit under which the packaged one brings up its pods and is at rest. Five to six minutes.
  */
 export async function bench(): Promise<void> {
   execFileSync('bash', ['test/e2e/images/busybox/build.sh'], { stdio: 'ignore' });
   makePackaged();
-  const ours = await measured('packaged', [packaged]);
-  const keeping = await measured('packaged, keeping its pages', ['env', 'WHERRY_KEEP_PAGES=1', packaged]);
-  const plain = await measured(`unpackaged on Node ${process.version}`, [process.execPath, unpackaged]);
-  report('footprint.agent_rss', ours.agent, `MB after ${idleSeconds} s idle with ${pods} pods and ${services} services; baseline: unpackaged`, plain.agent);
+  const ours = await measured('packaged', [packaged], idleSeconds);
+  const keeping = await measured('packaged, keeping its pages', ['env', 'WHERRY_KEEP_PAGES=1', packaged], besideSeconds);
+  const plain = await measured(`unpackaged on Node ${process.version}`, [process.execPath, unpackaged], besideSeconds);
+  report('footprint.agent_rss', ours.agent, `MB after ${idleSeconds} s idle with ${pods} pods and ${services} services; baseline: unpackaged, after ${besideSeconds} s`, plain.agent);
+  report('footprint.agent_pages_kept', keeping.agent, `MB of the packaged agent with WHERRY_KEEP_PAGES=1, after ${besideSeconds} s; baseline: unpackaged`, plain.agent);
   report('footprint.agent_anonymous', ours.anonymous, 'MB of it that the kernel cannot drop by itself; baseline: unpackaged', plain.anonymous);
   report('footprint.agent_peak', ours.peak, 'MB, the most since its start; baseline: unpackaged', plain.peak);
   report('footprint.agent_cpu', ours.cpu, '% of a core, idle; baseline: keeping its pages', keeping.cpu);
@@ -49,35 +52,51 @@ export async function bench(): Promise<void> {
   report('footprint.agent_limit', await smallestLimit(), `MB, the smallest memory limit with ${pods} pods up in ${limitedSeconds} s and then under ${restPercent} % of a core`);
 }
 
-async function measured(what: string, program: readonly string[]): Promise<Footprint> {
+async function measured(what: string, program: readonly string[], seconds: number): Promise<Footprint> {
   uncache(packaged);
-  const found = await measure(program, idleSeconds);
+  const found = await measure(program, seconds);
   note(`${what}: agent ${found.agent.toFixed(1)} MB (anonymous ${found.anonymous.toFixed(1)}, peak ${found.peak.toFixed(1)}), ${found.cpu.toFixed(2)} %; master ${found.master.toFixed(1)} MB, ${found.masterCpu.toFixed(2)} %`);
   return found;
 }
 
-/** Tries smaller and smaller limits. */
+/** Halves the limits until the smallest that will do is left; NaN when none will. */
 async function smallestLimit(): Promise<number> {
-  let smallest = Number.NaN;
-  for (const limit of limits) {
-    if (!await fitsIn(limit)) break;
-    smallest = limit;
+  let [low, high] = [0, limits.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (await fitsIn(limits[middle]!)) high = middle;
+    else low = middle + 1;
   }
-  return smallest;
+  return limits[low] ?? Number.NaN;
 }
 
 async function fitsIn(limit: number): Promise<boolean> {
   uncache(packaged);
   const group = createMemoryGroup(limit);
+  const remove = (): void => removeGroup(group);
+  process.on('exit', remove);
   try {
-    const { agent, cpu } = await measure([...group.enter, packaged], restSeconds);
+    const { agent, cpu } = await measure([...group.enter, packaged], restSeconds, 0);
     note(`limit ${limit} MB: agent ${agent.toFixed(1)} MB, ${cpu.toFixed(2)} %`);
     return cpu < restPercent;
   } catch (error) {
     note(`limit ${limit} MB: ${(error as Error).message}`);
     return false;
   } finally {
-    group.remove();
+    process.off('exit', remove);
+    remove();
+  }
+}
+
+/** A process that was killed a moment ago is still in its group. */
+function removeGroup(group: MemoryGroup): void {
+  for (let tries = 20; ; tries--) {
+    try {
+      return group.remove();
+    } catch (error) {
+      if (tries === 0) throw error;
+      execFileSync('sleep', ['0.1']);
+    }
   }
 }
 
@@ -89,22 +108,24 @@ function uncache(path: string): void {
   execFileSync('bash', ['-c', 'sync "$0" && dd if="$0" iflag=nocache count=0', path], { stdio: 'ignore' });
 }
 
-async function measure(program: readonly string[], seconds: number): Promise<Footprint> {
+async function measure(program: readonly string[], seconds: number, settle = settleSeconds): Promise<Footprint> {
   const master = await startMaster(['--service-cidr', serviceCidr], port);
   const agent = startAgent(master, program);
+  const release = leaveNothing(master, agent);
   try {
     const api = await Connection.open(master.target);
     await waitForNode(api);
     for (let index = 0; index < services; index++) await create(api, 'services', serviceDocument(index));
     for (let index = 0; index < pods; index++) await create(api, 'pods', podDocument(index));
-    await untilServing(api);
+    await untilServing(api, agent);
     api.close();
-    await new Promise((wake) => setTimeout(wake, settleSeconds * 1000));
+    await new Promise((wake) => setTimeout(wake, settle * 1000));
     return await idle(agent.pid!, master.process.pid!, seconds);
   } finally {
     await stop(agent);
     await master.stop();
     cleanUp(master);
+    release();
   }
 }
 
@@ -144,11 +165,12 @@ async function create(api: Connection, resource: string, document: string): Prom
 }
 
 /** Until every pod runs and every service has its endpoint. */
-async function untilServing(api: Connection): Promise<void> {
+async function untilServing(api: Connection, agent: ChildProcess): Promise<void> {
   const deadline = performance.now() + limitedSeconds * 1000;
   while (performance.now() < deadline) {
     const [running, serving] = [await count(api, 'pods', /"phase":"Running"/g), await count(api, 'endpoints', /"targetRef"/g)];
     if (running === pods && serving >= services) return;
+    if (agent.exitCode !== null || agent.signalCode !== null) throw new Error(`the agent ended (${agent.signalCode ?? agent.exitCode})`);
     await new Promise((wake) => setTimeout(wake, 200));
   }
   throw new Error(`${pods} pods and ${services} services do not work after ${limitedSeconds} s`);
@@ -165,6 +187,17 @@ function stop(child: ChildProcess): Promise<void> {
     child.once('exit', () => resolve());
     child.kill('SIGTERM');
   });
+}
+
+/** Nothing of it stays when this process is ended meanwhile, by a signal too. Returns the way out. */
+function leaveNothing(master: BenchMaster, agent: ChildProcess): () => void {
+  const release = killWithUs(agent);
+  const clear = (): void => {
+    cleanUp(master);
+    rmSync(master.directory, { recursive: true, force: true });
+  };
+  process.on('exit', clear);
+  return () => { process.off('exit', clear); release(); };
 }
 
 function cleanUp(master: BenchMaster): void {

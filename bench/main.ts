@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 /** `npm run bench -- NAME…` runs `bench/NAME.ts`; each prints its claims as JSON lines. */
 const folder = fileURLToPath(new URL('.', import.meta.url));
-const helpers = new Set(['main', 'report', 'cluster', 'http-load', 'grpc-load', 'watch-load', 'plain-watch', 'etcd', 'docker', 'copy', 'relay-node', 'memory-limit', 'packaged']);
+const helpers = new Set(['main', 'report', 'cluster', 'http-load', 'grpc-load', 'watch-load', 'plain-watch', 'etcd', 'docker', 'copy', 'relay-node', 'raw-stream', 'memory-limit', 'packaged']);
 const known = readdirSync(folder).map((file) => /^([a-z-]+)\.js$/.exec(file)?.[1] ?? '').filter((name) => name !== '' && !helpers.has(name));
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !known.includes(name));

@@ -2,7 +2,7 @@
  * What the agent's one socket carries of interactive streams: `streams.portforward` (Gb/s that one reader receives through
  * kubectl port-forward; baseline: through socat), `streams.relay` (the same from a pod on another node that cannot be dialled:
  * proxy, agent, master, agent), `streams.exec` (ms from the request for an exec of `true` to its exit
- * status; baseline: the same three calls of the Docker API), `streams.logs` (MB/s of a log of 20 MB; baseline: `docker logs`), and copy.ts's.
+ * status; baseline: the same three calls of the Docker API), `streams.logs` (MB/s of a log of 20 MB; baseline: `docker logs`), and those of raw-stream.ts and copy.ts.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,6 +19,7 @@ import { copy } from './copy.ts';
 import { docker } from './docker.ts';
 import { Connection, type Target } from './http-load.ts';
 import { startAgent, waitForNode } from './pod-start.ts';
+import { rawStream } from './raw-stream.ts';
 import { inTurn, note, report } from './report.ts';
 
 const image = 'wherry-test/busybox';
@@ -42,6 +43,7 @@ export async function bench(): Promise<void> {
     // One that is idle for as long as what follows takes is closed by the master.
     api.close();
     await portForward(master, source, children);
+    await rawStream({ target: master.target, processes: [master.process.pid!, agent.pid!], source, baseline: () => received(ports.socat) });
     await relay(master, source, children);
     await exec(master.target);
     await logs(master.target);

@@ -1,6 +1,8 @@
 import { chmod, copyFile, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import * as v from 'valibot';
+import { makeDirectory } from '../shared/directory.ts';
+import { plainReason } from '../shared/plain-reason.ts';
 import { writeDurably } from './pki.ts';
 import { openLmdbStore } from './store/lmdb.ts';
 import type { Store } from './store/store.ts';
@@ -85,7 +87,7 @@ async function inspect(directory: string, original: string): Promise<{ readonly 
 
 async function copyBeside(from: string, to: string): Promise<void> {
   await mkdir(join(to, 'pki'), { mode: 0o700 });
-  const keys = (await readdir(join(from, 'pki'))).filter((name) => /\.(key|crt)$/.test(name));
+  const keys = (await readdir(join(from, 'pki'))).filter((name) => /\.(key|crt)$|^sa-previous\.json$/.test(name));
   for (const path of [...keys.map((name) => join('pki', name)), 'tokens.csv']) {
     await copyFile(join(from, path), join(to, path));
     await chmod(join(to, path), (await stat(join(from, path))).mode & 0o777);
@@ -97,7 +99,9 @@ async function readManifest(source: string): Promise<Manifest> {
   try {
     text = await readFile(join(source, manifestName), 'utf8');
   } catch (error) {
-    throw new BackupError(`${source} is no backup of a master: ${(error as Error).message}`);
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? `there is no ${join(source, manifestName)}` : code === 'ENOTDIR' ? 'it is a file, not a directory' : plainReason(error);
+    throw new BackupError(`${source} is no backup of a master: ${why}`);
   }
   try {
     return v.parse(Manifest, JSON.parse(text));
@@ -109,7 +113,7 @@ async function readManifest(source: string): Promise<Manifest> {
 async function refuseIfNotEmpty(directory: string): Promise<void> {
   const files = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
-    throw new BackupError(`cannot use ${directory}: ${error.message}`);
+    throw new BackupError(`cannot use ${directory}: ${plainReason(error)}`);
   });
   if (files.length > 0) throw new BackupError(`${directory} is not empty, and nothing is overwritten: name another directory, or move it away`);
 }
@@ -119,7 +123,7 @@ async function completing<T>(target: string, fill: (partial: string) => Promise<
   const partial = `${resolve(target)}.partial`;
   try {
     await rm(partial, { recursive: true, force: true });
-    await mkdir(dirname(partial), { recursive: true });
+    await makeDirectory(dirname(partial), 0o755);
     await mkdir(partial, { mode: 0o700 });
     const result = await fill(partial);
     await syncTree(partial);
@@ -128,7 +132,9 @@ async function completing<T>(target: string, fill: (partial: string) => Promise<
     return result;
   } catch (error) {
     await rm(partial, { recursive: true, force: true });
-    throw error instanceof BackupError ? error : new BackupError(`${target}: ${(error as Error).message}`, { cause: error });
+    if (error instanceof BackupError) throw error;
+    const { path } = error as NodeJS.ErrnoException;
+    throw new BackupError(`cannot make ${target}: ${path === undefined || path.startsWith(partial) ? '' : `${path}: `}${plainReason(error)}`, { cause: error });
   }
 }
 

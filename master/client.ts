@@ -10,12 +10,21 @@ export interface Credentials { readonly server: string; readonly ca: string; rea
 export function readKubeconfig(text: string, path: string): Credentials {
   const value = (key: string): string => {
     const found = new RegExp(`^\\s*${key}:\\s*(\\S+)\\s*$`, 'm').exec(text)?.[1];
-    if (!found) throw Object.assign(new Error(`${path} has no ${key}`), { code: 'EKUBECONFIG' });
+    if (!found) throw unreadable(path, `it has no ${key}`);
     return found;
   };
-  const pem = (key: string): string => Buffer.from(value(key), 'base64').toString('utf8');
-  return { server: value('server'), ca: pem('certificate-authority-data'), certificate: pem('client-certificate-data'), key: pem('client-key-data') };
+  const pem = (key: string): string => {
+    const text = Buffer.from(value(key), 'base64').toString('utf8');
+    if (!text.includes('-----BEGIN ')) throw unreadable(path, `its ${key} is no PEM in base64`);
+    return text;
+  };
+  const server = value('server');
+  if (!server.startsWith('https:') || !URL.canParse(server)) throw unreadable(path, `its server ${JSON.stringify(server)} is no https address`);
+  return { server, ca: pem('certificate-authority-data'), certificate: pem('client-certificate-data'), key: pem('client-key-data') };
 }
+
+const unreadable = (path: string, why: string): Error =>
+  Object.assign(new Error(`${path} is no kubeconfig of "wherry kubeconfig": ${why}`), { code: 'EKUBECONFIG' });
 
 /** A small client of the master's own API, for the command line. Failures are StatusErrors or one-line network errors. */
 export class ApiClient {
@@ -73,8 +82,17 @@ export class ApiClient {
   }
 }
 
+const unreachableBecause: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'nobody listens there; does the master run?',
+  ENOTFOUND: 'there is no host of that name',
+  EAI_AGAIN: 'no name server answers',
+  EHOSTUNREACH: 'there is no way to that host',
+  ENETUNREACH: 'there is no way to that network',
+  ETIMEDOUT: 'it does not answer',
+};
+
 const unreachable = (server: string, error: NodeJS.ErrnoException): Error =>
-  Object.assign(new Error(`cannot reach the master at ${server}: ${error.message || error.code}`), { code: error.code ?? 'ENET' });
+  Object.assign(new Error(`cannot reach the master at ${server}: ${unreachableBecause[error.code ?? ''] ?? (error.message || error.code)}`), { code: error.code ?? 'ENET' });
 
 function failureOf(code: number, text: string): StatusError {
   const document = readJson(text);

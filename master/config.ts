@@ -2,22 +2,26 @@ import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { resolve } from 'node:path';
 import * as v from 'valibot';
+import { refusedFlag, typedFlags } from '../shared/flags.ts';
 import { dnsSubdomainErrors } from '../shared/names.ts';
 
 /** `10.96.0.0/16` as numbers. */
 export interface Cidr { readonly text: string; readonly base: number; readonly bits: number }
 
 const cidr = v.pipe(v.string(), v.check((text) => parseCidr(text) !== undefined, 'must be an IPv4 network such as 10.96.0.0/16'));
-const port = v.pipe(v.unknown(), v.transform(Number), v.integer('must be a port number'), v.minValue(0, 'must be a port number'), v.maxValue(65535, 'must be a port number'));
-const seconds = v.pipe(v.unknown(), v.transform(Number), v.number('must be a number of seconds'), v.minValue(1, 'must be at least 1 second'));
+const port = v.pipe(v.string(), v.regex(/^\d{1,5}$/, 'must be a port number'), v.transform(Number), v.maxValue(65535, 'must be a port number'));
+const seconds = v.pipe(v.string(), v.regex(/^\d{1,9}(\.\d{1,3})?$/, 'must be a number of seconds'), v.transform(Number), v.minValue(1, 'must be at least 1 second'));
 /** `90s`, `30m`, `24h`, `7d`, in ms; undefined for anything else. */
 export function parseDuration(text: string): number | undefined {
   const match = /^(\d{1,9})([smhd])$/.exec(text);
   return match ? Number(match[1]) * { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] as 's' | 'm' | 'h' | 'd'] : undefined;
 }
 
+/** The same, and `0`. */
+const readTime = (text: string): number | undefined => (text === '0' ? 0 : parseDuration(text));
+
 const duration = (minMs: number, wrong: string) =>
-  v.pipe(v.unknown(), v.check((given) => given === 0 ? minMs === 0 : (parseDuration(String(given)) ?? -1) >= minMs, wrong), v.transform((given) => (given === 0 ? 0 : parseDuration(String(given))!)));
+  v.pipe(v.string(), v.check((given) => (readTime(given) ?? -1) >= minMs, wrong), v.transform((given) => readTime(given)!));
 const range = v.pipe(v.string(), v.regex(/^\d+-\d+$/, 'must be a range such as 30000-32767'));
 
 const domain = v.pipe(v.string(), v.maxLength(150, 'must be a DNS name of at most 150 characters'),
@@ -27,7 +31,7 @@ const domain = v.pipe(v.string(), v.maxLength(150, 'must be a DNS name of at mos
 const Options = v.object({
   dataDir: v.optional(v.string(), '/var/lib/wherry/master'),
   bindAddress: v.optional(v.pipe(v.string(), v.check((text) => isIPv4(text), 'must be an IPv4 address')), '0.0.0.0'),
-  port: v.optional(port, 6443),
+  port: v.optional(port, '6443'),
   advertiseAddress: v.optional(v.pipe(v.string(), v.check((text) => isIPv4(text), 'must be an IPv4 address'))),
   tlsSan: v.optional(v.pipe(v.union([v.string(), v.array(v.string())]), v.transform((names) => (Array.isArray(names) ? names : names.split(',')))), []),
   serviceCidr: v.optional(cidr, '10.96.0.0/16'),
@@ -35,8 +39,8 @@ const Options = v.object({
   nodePortRange: v.optional(range, '30000-32767'),
   clusterDomain: v.optional(domain, 'cluster.local'),
   defaultStorageClass: v.optional(v.pipe(v.string(), v.check((text) => dnsSubdomainErrors(text).length === 0, 'must be the name of a storage class, or none')), 'local-path'),
-  nodeMonitorGracePeriod: v.optional(seconds, 40),
-  eventTtl: v.optional(seconds, 3600),
+  nodeMonitorGracePeriod: v.optional(seconds, '40'),
+  eventTtl: v.optional(seconds, '3600'),
   nodeCertTtl: v.optional(duration(5000, 'must be a duration of at least 5s, such as 365d or 12h'), '365d'),
   offlineWindow: v.optional(duration(0, 'must be a duration such as 365d, or 0'), '365d'),
   logLevel: v.optional(v.picklist(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error'), 'info'),
@@ -69,16 +73,18 @@ export interface MasterConfig {
 export class ConfigError extends Error {}
 
 /** Checks command-line options (camel case, as cac gives them). @throws ConfigError */
-export function readMasterConfig(options: unknown): MasterConfig {
-  const result = v.safeParse(Options, options);
+export function readMasterConfig(options: object): MasterConfig {
+  const typed = typedFlags(options, ['tlsSan'], (message) => new ConfigError(message));
+  const result = v.safeParse(Options, typed);
   if (!result.success) {
     const issue = result.issues[0];
-    const flag = String(v.getDotPath(issue) ?? '').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    throw new ConfigError(`--${flag}: ${issue.message}, not ${JSON.stringify(issue.input)}`);
+    const option = String(issue.path?.[0]?.key ?? '');
+    throw new ConfigError(refusedFlag(option, issue.message, typed[option]));
   }
   const given = result.output;
   const [first, last] = given.nodePortRange.split('-').map(Number) as [number, number];
   if (first < 1 || last > 65535 || first > last) throw new ConfigError(`--node-port-range: ${given.nodePortRange} is no range of ports`);
+  if (overlap(parseCidr(given.serviceCidr)!, parseCidr(given.clusterCidr)!)) throw new ConfigError(`--service-cidr: ${given.serviceCidr} and --cluster-cidr ${given.clusterCidr} overlap; services and pods need addresses of their own`);
   return {
     dataDir: resolve(given.dataDir), bindAddress: given.bindAddress, port: given.port, tlsSan: given.tlsSan.filter(Boolean),
     advertiseAddress: given.advertiseAddress ?? (given.bindAddress === '0.0.0.0' ? hostAddress() : given.bindAddress),
@@ -95,6 +101,12 @@ export function parseCidr(text: string): Cidr | undefined {
   if (!isIPv4(address) || !/^\d+$/.test(bitsText) || bits > 30) return undefined;
   const base = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
   return base % 2 ** (32 - bits) === 0 ? { text, base, bits } : undefined;
+}
+
+/** Whether two networks have an address in common: then one is within the other. */
+function overlap(a: Cidr, b: Cidr): boolean {
+  const size = 2 ** (32 - Math.min(a.bits, b.bits));
+  return Math.floor(a.base / size) === Math.floor(b.base / size);
 }
 
 /** The `index`-th address of a network. */

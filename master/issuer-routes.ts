@@ -1,27 +1,31 @@
 import type { Route } from './api/server.ts';
-import { algorithm, type TokenKey } from './registry/jwt.ts';
+import { algorithm, type TokenKeys } from './registry/jwt.ts';
 
 export interface IssuerRoutesOptions {
   readonly issuer: string;
   /** `https://host:port` under which the keys are fetched. */
   readonly url: () => string;
-  readonly key: TokenKey;
+  readonly keys: Pick<TokenKeys, 'accepted'>;
 }
 
 /** Paths of {@link issuerRoutes}. */
 export const issuerPaths = ['/.well-known/openid-configuration', '/openid/v1/jwks'] as const;
 
-/** What lets others check service accounts' tokens: OpenID Connect discovery and the public key, as the apiserver has them. */
-export function issuerRoutes({ issuer, url, key }: IssuerRoutesOptions): Route[] {
+/** What lets others check service accounts' tokens: OpenID Connect discovery and the public keys, as the apiserver has them. */
+export function issuerRoutes({ issuer, url, keys: known }: IssuerRoutesOptions): Route[] {
   const [discovery, keys] = issuerPaths;
   const document = (): unknown => ({
     issuer, jwks_uri: `${url()}${keys}`, response_types_supported: ['id_token'], subject_types_supported: ['public'], id_token_signing_alg_values_supported: [algorithm],
   });
-  const { kty, n, e } = key.publicKey.export({ format: 'jwk' });
-  const jwks = { keys: [{ use: 'sig', kty, kid: key.id, alg: algorithm, n, e }] };
+  const jwks = (): unknown => ({
+    keys: known.accepted().map(({ id, publicKey }) => {
+      const { kty, n, e } = publicKey.export({ format: 'jwk' });
+      return { use: 'sig', kty, kid: id, alg: algorithm, n, e };
+    }),
+  });
   return [
     { method: 'GET', path: discovery, handle: (x) => send(x.res, 'application/json', document()) },
-    { method: 'GET', path: keys, handle: (x) => send(x.res, 'application/jwk-set+json', jwks) },
+    { method: 'GET', path: keys, handle: (x) => send(x.res, 'application/jwk-set+json', jwks()) },
   ];
 }
 

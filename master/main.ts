@@ -1,13 +1,17 @@
 #!/usr/bin/env node
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { delimiter, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cac } from 'cac';
 import { sleep, systemClock } from '../shared/clock.ts';
+import { asTyped, flagName } from '../shared/flags.ts';
 import { createLog } from '../shared/log.ts';
+import { plainLine, plainReason } from '../shared/plain-reason.ts';
 import { isNotFound } from '../shared/status.ts';
 import { version } from '../shared/version.ts';
+import { AccountKeys, defaultKeepMs, type Rotation } from './account-key.ts';
+import { accountKeyPath } from './account-key-routes.ts';
 import { backupMaster, restoreMaster } from './backup.ts';
 import { backupPath } from './backup-routes.ts';
 import { ApiClient, readKubeconfig, type Credentials } from './client.ts';
@@ -36,7 +40,7 @@ function untilSignal(): AbortSignal {
 
 const print = (text: string): void => { process.stdout.write(`${text}\n`); };
 
-async function master(options: unknown): Promise<void> {
+async function master(options: object): Promise<void> {
   const config = readMasterConfig(options);
   const log = createLog({ component: 'master', level: config.logLevel });
   await runMaster({ config, clock: systemClock, random: Math.random, log, onReady: ({ url, kubeconfig }) => log.info('ready', { url, kubeconfig }) }, untilSignal());
@@ -57,7 +61,7 @@ async function up(options: Record<string, unknown>): Promise<void> {
     onReady: ({ url, kubeconfig, joinToken }) => {
       log.info('ready', { url, kubeconfig });
       agent = onceBootstrapped(() => joinToken('wherry up', 3600_000), signal).then((token) => runAgent(['--config', 'none', '--master', url, '--data-dir', join(dataDir, 'agent'), ...flags], token, signal));
-      agent.catch((error: unknown) => log.error('the agent could not be started', { error }));
+      agent.catch((error: unknown) => log.error('the agent does not run', { why: (error as Error).message }));
     },
   }, signal);
   await agent;
@@ -88,6 +92,7 @@ async function runAgent(args: readonly string[], token: string, signal: AbortSig
       child.on('exit', (exitCode) => { signal.removeEventListener('abort', stop); resolve(exitCode); });
     });
     // A code of its own is the agent's word that trying again is no use.
+    if (code !== null && code !== 0 && !signal.aborted) throw new ConfigError('the agent gave up, for the reason that it says above; the master goes on without it');
     if (code !== null) return;
   }
 }
@@ -107,7 +112,9 @@ interface ClientOptions { readonly dataDir?: string; readonly kubeconfig?: strin
 /** The administrator's credentials. @throws ConfigError */
 async function credentials(options: ClientOptions): Promise<Credentials> {
   const candidates = options.kubeconfig ? [options.kubeconfig]
-    : [...(process.env['KUBECONFIG'] ? [process.env['KUBECONFIG']] : []), join(options.dataDir ?? '/var/lib/wherry/master', kubeconfigName)];
+    // What was asked for by name comes before what the environment happens to hold.
+    : options.dataDir ? [join(options.dataDir, kubeconfigName)]
+      : [...(process.env['KUBECONFIG'] ?? '').split(delimiter).filter(Boolean), join(defaultDataDir, kubeconfigName)];
   for (const path of candidates) {
     const text = await readFile(path, 'utf8').catch(() => undefined);
     if (text !== undefined) return readKubeconfig(text, path);
@@ -170,6 +177,26 @@ async function backup(target: string, options: ClientOptions): Promise<void> {
   print(`backup of revision ${String(made['revision'])} in ${directory}; keep it safe: it holds the authority's key`);
 }
 
+/** Has a running master sign service accounts' tokens with a new key, or one that does not run with its next start. */
+async function rotateAccountKey(options: ClientOptions & { keep?: string }): Promise<void> {
+  const keepMs = options.keep === undefined ? defaultKeepMs : readDuration(String(options.keep), '--keep');
+  let made: Rotation;
+  try {
+    made = await (await client(options)).post(accountKeyPath, { keepMs }) as unknown as Rotation;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ECONNREFUSED' || options.kubeconfig) throw error;
+    made = await (await AccountKeys.open(join(options.dataDir ?? defaultDataDir, 'pki'), systemClock)).rotate(keepMs);
+  }
+  print(`service accounts' tokens are signed with key ${made.id} from now on`);
+  for (const { id, until } of made.previous) print(`tokens of key ${id} are good until ${until}`);
+}
+
+async function printKubeconfig(options: ClientOptions): Promise<void> {
+  const path = options.kubeconfig ?? join(options.dataDir ?? defaultDataDir, kubeconfigName);
+  const text = await readFile(path, 'utf8').catch((error: unknown) => { throw new ConfigError(`no kubeconfig at ${path}: ${plainReason(error)}; a master writes it to its data directory (--data-dir)`); });
+  print(text.trimEnd());
+}
+
 async function restore(source: string, options: ClientOptions): Promise<void> {
   const dataDir = resolve(options.dataDir ?? defaultDataDir);
   const { revision, time } = await restoreMaster(resolve(source), dataDir);
@@ -177,9 +204,9 @@ async function restore(source: string, options: ClientOptions): Promise<void> {
 }
 
 /** `90s`, `30m`, `24h`, `7d`; `0` for never. In ms. */
-function readDuration(text: string): number {
+function readDuration(text: string, flag = '--ttl'): number {
   const ms = text === '0' ? 0 : parseDuration(text);
-  if (ms === undefined) throw new ConfigError(`--ttl: ${JSON.stringify(text)} is no duration such as 30m, 24h or 7d`);
+  if (ms === undefined) throw new ConfigError(`${flag}: ${JSON.stringify(text)} is no duration such as 30m, 24h or 7d`);
   return ms;
 }
 
@@ -235,8 +262,14 @@ function program(): ReturnType<typeof cac> {
     .option('--timeout <duration>', 'How long it may take on a node to get healthy (default: 120s)')
     .action(async (options: ClientOptions & UpgradeFlags) => { if (!await upgradeAgents({ flags: options, client: () => client(options), print })) process.exitCode = 1; });
   clientFlags(cli.command('kubeconfig', 'Print the administrator\'s kubeconfig'))
-    .action(async (options: ClientOptions) => print((await readFile(options.kubeconfig ?? join(options.dataDir ?? '/var/lib/wherry/master', kubeconfigName), 'utf8').catch((error: Error) => { throw new ConfigError(error.message); })).trimEnd()));
+    .action(printKubeconfig);
   clientFlags(cli.command('backup <directory>', 'Write a consistent copy of the master\'s state, keys and tokens to a new directory on its host')).action(backup);
+  clientFlags(cli.command('account-key <action>', 'rotate: sign service accounts\' tokens with a new key; those of the last one are good for a while'))
+    .option('--keep <duration>', 'For how long: 1h, 30d, 0 to end them at once (default: 366d)')
+    .action(async (action: string, options: ClientOptions & { keep?: string }) => {
+      if (action !== 'rotate') throw new ConfigError(`unknown action ${JSON.stringify(action)}: rotate`);
+      return rotateAccountKey(options);
+    });
   cli.command('restore <directory>', 'Make a data directory from a backup, while no master runs on it')
     .option('--data-dir <path>', 'What to make; it must not exist or be empty (default: /var/lib/wherry/master)')
     .action(restore);
@@ -249,8 +282,11 @@ async function main(argv: readonly string[]): Promise<void> {
   if (argv[2] === 'agent') return agent(argv.slice(3));
   const cli = program();
   cli.parse([...argv], { run: false });
+  Object.assign(cli.options, asTyped(cli.options, argv, (message) => new ConfigError(message)));
   if (!cli.matchedCommand && !cli.options['help'] && !cli.options['version']) {
     if (cli.args.length > 0) throw new ConfigError(`unknown command ${JSON.stringify(cli.args[0])}; see wherry --help`);
+    const unknown = Object.keys(cli.options).find((name) => name !== '--');
+    if (unknown !== undefined) throw new ConfigError(`unknown option ${flagName(unknown)}; see wherry --help`);
     cli.outputHelp();
     return;
   }
@@ -260,7 +296,8 @@ async function main(argv: readonly string[]): Promise<void> {
 /** Errors that are the user's to mend are one line; others keep their stack, for a bug report. */
 function explain(error: unknown): string {
   const { name, message, stack, code } = error as NodeJS.ErrnoException;
-  if (error instanceof ConfigError || name === 'CACError' || name === 'StatusError' || name === 'OpenError' || code !== undefined) return `wherry: ${message}`;
+  if (name === 'CACError') return `wherry: ${message.charAt(0).toLowerCase()}${message.slice(1)}; see wherry ${process.argv[2] ?? ''} --help`;
+  if (error instanceof ConfigError || name === 'StatusError' || name === 'OpenError' || code !== undefined) return `wherry: ${plainLine(error)}`;
   return `wherry: unexpected error: ${stack ?? message}`;
 }
 

@@ -1,6 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../shared/clock.ts';
+import { makeDataDirectory } from '../shared/directory.ts';
 import { agentProtocol, identityPath } from '../shared/enrolment.ts';
 import { kinds } from '../shared/kinds/index.ts';
 import { nodes } from '../shared/kinds/node.ts';
@@ -9,7 +9,8 @@ import { Scope } from '../shared/scope.ts';
 import { binaryPath } from '../shared/upgrade.ts';
 import { kubernetesVersion, version } from '../shared/version.ts';
 import { admissions } from './admission/index.ts';
-import { openAccountKey } from './account-key.ts';
+import { AccountKeys } from './account-key.ts';
+import { accountKeyRoute } from './account-key-routes.ts';
 import { coreAuthorizer, type Authorizer } from './api/authorize.ts';
 import type { Exchange } from './api/exchange.ts';
 import { anyOf, rbacAuthorizer } from './api/rbac.ts';
@@ -27,12 +28,13 @@ import { bootstrapStorage } from './bootstrap-storage.ts';
 import { createEnroller } from './enroller.ts';
 import { enrolmentPaths } from './hub/enrolment.ts';
 import { Hub, sessionPath } from './hub/hub.ts';
-import { labelsForAgent } from './hub/session.ts';
+import { labelsForAgent, taintsForAgent } from './hub/session.ts';
 import { NodeUsages } from './hub/usage.ts';
 import { PodLogs } from './hub/pod-logs.ts';
 import { NodeCredentials } from './node-credentials.ts';
 import { identityRoute } from './node-routes.ts';
 import { maxAgents } from './limits.ts';
+import { listenFailure } from './listen-failure.ts';
 import { issuerRoutes } from './issuer-routes.ts';
 import { kubeconfig, openPki, renewPki, writeDurably, type Pki } from './pki.ts';
 import { AccountTokens } from './registry/account-tokens.ts';
@@ -87,7 +89,7 @@ const historyMs = 3600_000;
 export async function runMaster(options: MasterOptions, signal: AbortSignal): Promise<void> {
   const { config, clock, random, log } = options;
   const startedMs = clock.monotonic();
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  await makeDataDirectory(config.dataDir);
   const kubernetesServiceIP = addressIn(config.serviceCidr, 1);
   const clusterDNS = clusterDnsAddress(config.serviceCidr);
   const pki = await openPki(join(config.dataDir, 'pki'), serverNames(config, kubernetesServiceIP), clock);
@@ -102,7 +104,8 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
   registry.useAdmissions(admissions({ registry, clock, policy }));
   await bootstrapPolicy(registry);
   await bootstrapStorage(registry, config.defaultStorageClass);
-  const accountTokens = new AccountTokens({ registry, clock, key: await openAccountKey(join(config.dataDir, 'pki')), issuer: `https://kubernetes.default.svc.${config.clusterDomain}` });
+  const accountKeys = await AccountKeys.open(join(config.dataDir, 'pki'), clock);
+  const accountTokens = new AccountTokens({ registry, clock, keys: accountKeys, issuer: `https://kubernetes.default.svc.${config.clusterDomain}` });
   const credentials = new NodeCredentials({ registry, clock, log: log.named('nodes'), windowMs: config.offlineWindowMs, agentPaths: [sessionPath, identityPath, binaryPath] });
   const hub = new Hub({
     registry, clock, log: log.named('hub'), recorder, enroller: createEnroller({ registry, pki, clock, certificateMs: config.nodeCertificateMs }),
@@ -111,7 +114,7 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
       const node = registry.find(nodes, '', name);
       return {
         serviceCIDR: config.serviceCidr.text, clusterDomain: config.clusterDomain, clusterDNS, podCIDR: node?.spec?.podCIDR ?? '', clusterCIDR: config.clusterCidr.text,
-        ...(node ? { nodeLabels: labelsForAgent(node.metadata.labels) } : {}),
+        ...(node ? { nodeLabels: labelsForAgent(node.metadata.labels), ...taintsForAgent(node.spec?.taints) } : {}),
       };
     },
   });
@@ -137,7 +140,8 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
     routes: [
       ...tokenRoutes({ registry, clock, authorityHash: pki.authorityHash }),
       identityRoute,
-      ...issuerRoutes({ issuer: accountTokens.issuer, key: accountTokens.key, url: () => `https://${config.advertiseAddress}:${config.port}` }),
+      ...issuerRoutes({ issuer: accountTokens.issuer, keys: accountKeys, url: () => `https://${config.advertiseAddress}:${config.port}` }),
+      accountKeyRoute((keepMs) => accountKeys.rotate(keepMs)),
       statusRoute(status),
       ...upgradeRoutes({ registry, binaries: new Binaries(join(config.dataDir, 'upgrades')), upgrades }),
       backupRoute((directory) => backupMaster({ dataDir: config.dataDir, store, version, nowMs: clock.now() }, directory)),
@@ -147,7 +151,10 @@ export async function runMaster(options: MasterOptions, signal: AbortSignal): Pr
     guests: { protocol: agentProtocol, welcome: () => hub.isReady, max: maxAgents() },
     healthChecks: [...waitingFor].map((name) => ({ name, check: () => (waitingFor.has(name) ? 'not started yet' : undefined) })),
   });
-  const port = await server.listen();
+  const port = await server.listen().catch(async (error: NodeJS.ErrnoException) => {
+    await store.close();
+    throw listenFailure(config, error);
+  });
   const url = `https://${config.advertiseAddress}:${port}`;
   const scope = new Scope(signal);
   scope.start((stop) => server.run(stop));

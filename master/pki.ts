@@ -3,6 +3,7 @@ import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sleep, systemClock, type Clock } from '../shared/clock.ts';
 import type { Log } from '../shared/log.ts';
+import { plainReason } from '../shared/plain-reason.ts';
 import type { CertificateRequest, KeyPair } from './certificates.ts';
 
 /** Everything that the master proves itself and others with. Private keys stay in the data directory. */
@@ -18,6 +19,11 @@ export interface Pki {
   certify(request: CertificateRequest, publicKey: string): Promise<string>;
   /** Renews whichever of server and admin is in the last third of its life; resolves with their names. */
   renew(): Promise<readonly ('server' | 'admin')[]>;
+}
+
+/** Key material cannot be used; the message is one line for the user. */
+export class PkiError extends Error {
+  readonly code = 'EPKI';
 }
 
 const dayMs = 86_400_000;
@@ -64,6 +70,7 @@ export async function openPki(directory: string, hosts: readonly string[], clock
 async function openAuthority(directory: string, nowMs: number): Promise<KeyPair> {
   const found = await readPair(directory, 'ca');
   if (!found) return makePair(directory, 'ca', async () => (await library()).createAuthority('wherry-ca', authorityDays, nowMs));
+  if (!belongs(found)) throw new PkiError(`${join(directory, 'ca.key')} is not the key of ca.crt; restore it from a backup`);
   const { share } = lifeLeft(found.certificate, nowMs);
   return share < extendBelow ? makePair(directory, 'ca', async () => (await library()).extendAuthority(found, authorityDays, nowMs)) : found;
 }
@@ -114,9 +121,18 @@ async function readPair(directory: string, name: string): Promise<KeyPair | unde
   try {
     new X509Certificate(certificate);
   } catch {
-    throw new Error(`${join(directory, `${name}.crt`)} is no PEM certificate; restore it from a backup, or remove it and its .key to make new ones`);
+    throw new PkiError(`${join(directory, `${name}.crt`)} is no PEM certificate; restore it from a backup, or remove it and its .key to make new ones`);
   }
   return { certificate: certificate.trim(), key: key.trim() };
+}
+
+/** Of the authority: a key that is damaged would show at the first agent that joins. Other pairs are made anew. */
+function belongs({ certificate, key }: KeyPair): boolean {
+  try {
+    return new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key));
+  } catch {
+    return false;
+  }
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {
@@ -124,7 +140,7 @@ async function readIfThere(path: string): Promise<string | undefined> {
     return await readFile(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new Error(`cannot read ${path}: ${(error as Error).message}`, { cause: error });
+    throw new PkiError(`cannot read ${path}: ${plainReason(error)}`, { cause: error });
   }
 }
 

@@ -35,15 +35,15 @@ export async function upgradeAgents({ flags, client, print }: UpgradeCommand): P
 
 /** Checks the flags. @throws ConfigError */
 async function readFlags(flags: UpgradeFlags): Promise<{ path: string; request: Record<string, unknown> }> {
-  const { binary, selector, nodes, all, batch = 1, timeout = '120s' } = flags;
+  const { binary, selector, nodes, all, batch = '1', timeout = '120s' } = flags;
   if (typeof binary !== 'string' || binary === '') throw new ConfigError('--binary is needed: the new agent program, such as dist/package/wherry-agent-linux-amd64');
   if (!await stat(binary).then((found) => found.isFile(), () => false)) throw new ConfigError(`--binary: there is no file ${binary}`);
   if ([selector, nodes, all].filter((given) => given !== undefined).length !== 1) throw new ConfigError('say which nodes with one of --nodes NAME,NAME, --selector LABELS, or --all');
-  if (!Number.isInteger(batch) || (batch as number) < 1) throw new ConfigError(`--batch: must be a number of nodes, not ${JSON.stringify(batch)}`);
+  if (!/^[1-9]\d{0,6}$/.test(String(batch))) throw new ConfigError(`--batch: must be a number of nodes, not ${JSON.stringify(batch)}`);
   const limitMs = parseDuration(String(timeout));
   if (limitMs === undefined) throw new ConfigError(`--timeout: ${JSON.stringify(timeout)} is no duration such as 120s`);
   const names = nodes === undefined ? {} : { nodes: String(nodes).split(',').map((name) => name.trim()).filter(Boolean) };
-  return { path: binary, request: { ...names, ...(selector === undefined ? {} : { selector: String(selector) }), batch, limitMs } };
+  return { path: binary, request: { ...names, ...(selector === undefined ? {} : { selector: String(selector) }), batch: Number(batch), limitMs } };
 }
 
 async function digestOf(path: string): Promise<string> {

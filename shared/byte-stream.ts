@@ -31,7 +31,27 @@ export interface Window {
   readonly most: number;
 }
 
-interface Pending { bytes: Uint8Array; readonly done: () => void; readonly failed: (error: Error) => void }
+interface Pending {
+  bytes: Uint8Array;
+  /** The stream's own buffer that `bytes` are in, to be used again. */
+  buffer?: Buffer;
+  readonly done: () => void;
+  readonly failed: (error: Error) => void;
+}
+
+/** Received, and not yet read. */
+interface Unread { readonly bytes: Uint8Array; readonly buffer?: Buffer }
+
+/** Takes bytes that are good until it returns; gives a promise to be spared the next until it resolves. */
+export type Sink = (bytes: Uint8Array) => Promise<void> | undefined;
+
+interface Flow { readonly sink: Sink; readonly done: () => void; readonly failed: (error: unknown) => void; busy: boolean }
+
+/** Pieces between these sizes are copied into buffers that are used again. */
+const pooled = { least: 4 * 1024, most: 16 * 1024 };
+const maxSpare = 8;
+/** Bytes of {@link ByteStream.pass} that may wait before it says so. */
+const passedWait = 64 * 1024;
 
 /**
  * One stream of bytes in each direction. Open until both directions ended or either side reset it.
@@ -45,7 +65,12 @@ export class ByteStream {
   readonly #mostWindow: number;
   readonly #port: StreamPort;
   readonly #writes: Pending[] = [];
-  readonly #unread: Uint8Array[] = [];
+  readonly #unread: Unread[] = [];
+  /** Buffers for what waits. */
+  readonly #spare: Buffer[] = [];
+  #flow: Flow | undefined;
+  /** A buffer whose last bytes are being taken. */
+  #leaving: Pending | undefined;
   /** Bytes that may still be sent. */
   #credit: number;
   /** Bytes received and not yet credited back; at most the window. */
@@ -88,6 +113,25 @@ export class ByteStream {
     });
   }
 
+  /**
+   * Sends bytes that are the caller's again when this returns: what cannot leave now is copied. A promise, which never
+   * rejects, asks to wait: it resolves when little waits.
+   */
+  pass(bytes: Uint8Array): Promise<void> | undefined {
+    if (this.#failure || this.#ending !== 'open' || bytes.length === 0) return undefined;
+    let wake = (): void => {};
+    const write: Pending = { bytes, done: () => wake(), failed: () => wake() };
+    this.#writes.push(write);
+    if (this.#credit > 0) this.#port.ready(this);
+    if (write.bytes.length === 0 || this.#failure) return undefined;
+    const { bytes: kept, buffer } = this.#kept(write.bytes);
+    write.bytes = kept;
+    if (buffer) write.buffer = buffer;
+    let waiting = 0;
+    for (const { bytes: { length } } of this.#writes) waiting += length;
+    return waiting < passedWait ? undefined : new Promise((resolve) => { wake = resolve; });
+  }
+
   /** Ends this direction after what was written. */
   end(): void {
     if (this.#ending !== 'open' || this.#failure) return;
@@ -113,10 +157,10 @@ export class ByteStream {
   /** The next bytes, or undefined at the end. One reader at a time. @throws StreamReset */
   async read(): Promise<Uint8Array | undefined> {
     for (;;) {
-      const bytes = this.#unread.shift();
-      if (bytes) {
-        this.#consume(bytes.length);
-        return bytes;
+      const next = this.#unread.shift();
+      if (next) {
+        this.#consume(next.bytes.length);
+        return next.bytes;
       }
       if (this.#failure) throw this.#failure;
       if (this.#remoteEnded || this.#discarding) return undefined;
@@ -124,11 +168,22 @@ export class ByteStream {
     }
   }
 
+  /**
+   * Hands what comes to `sink` as it comes, instead of to {@link read}: without a copy, if it can take it. Resolves at the
+   * end; what the sink throws ends it too. @throws StreamReset
+   */
+  flow(sink: Sink): Promise<void> {
+    return new Promise((done, failed) => {
+      this.#flow = { sink, done, failed, busy: false };
+      this.#flowOn();
+    });
+  }
+
   /** Nobody reads any more: what has come and will come is dropped, and a reader is told that this is the end. */
   discard(): void {
     if (this.#discarding) return;
     this.#discarding = true;
-    for (const bytes of this.#unread.splice(0)) this.#consume(bytes.length);
+    for (const { bytes } of this.#unread.splice(0)) this.#consume(bytes.length);
     this.#notify();
   }
 
@@ -152,6 +207,55 @@ export class ByteStream {
     return new Promise((resolve) => { this.#wake = () => { before?.(); resolve(); }; });
   }
 
+  /** Hands over what waits, until the sink is busy; and says how it ended. */
+  #flowOn(): void {
+    const flow = this.#flow;
+    if (!flow || flow.busy) return;
+    for (let next = this.#unread.shift(); next; next = this.#unread.shift()) {
+      const handed = this.#hand(flow, next.bytes);
+      if (next.buffer) this.#giveBack(next.buffer);
+      if (!handed || this.#flow !== flow) return;
+    }
+    if (!this.#failure && !this.#remoteEnded && !this.#discarding) return;
+    this.#flow = undefined;
+    if (this.#failure) flow.failed(this.#failure);
+    else flow.done();
+  }
+
+  /** True if the sink takes more at once. */
+  #hand(flow: Flow, bytes: Uint8Array): boolean {
+    const { length } = bytes;
+    const failed = (error: unknown): void => { this.#flow = undefined; flow.failed(error); };
+    try {
+      const held = flow.sink(bytes);
+      if (!held) {
+        this.#consume(length);
+        return true;
+      }
+      flow.busy = true;
+      held.then(() => {
+        flow.busy = false;
+        this.#consume(length);
+        this.#flowOn();
+      }, failed);
+    } catch (error) {
+      failed(error);
+    }
+    return false;
+  }
+
+  /** A copy, in a buffer that is used again if it is worth it. */
+  #kept(bytes: Uint8Array): Unread {
+    if (bytes.length < pooled.least || bytes.length > pooled.most) return { bytes: Buffer.from(bytes) };
+    const buffer = this.#spare.pop() ?? Buffer.allocUnsafeSlow(pooled.most);
+    buffer.set(bytes);
+    return { bytes: buffer.subarray(0, bytes.length), buffer };
+  }
+
+  #giveBack(buffer: Buffer): void {
+    if (this.#spare.length < maxSpare) this.#spare.push(buffer);
+  }
+
   #consume(count: number): void {
     this.#consumed += count;
     if (this.#failure || this.#remoteEnded || this.#consumed < this.#window / 4) return;
@@ -170,7 +274,7 @@ export class ByteStream {
     return this.#writes.length > 0 ? this.#credit > 0 : this.#ending === 'asked';
   }
 
-  /** The next bytes to send, at most `max` and the credit; undefined if there are none to send now. */
+  /** The next bytes to send, at most `max` and the credit, good until {@link taken}; undefined if there are none to send now. */
   take(max: number): Uint8Array | undefined {
     const first = this.#writes[0];
     const count = Math.min(max, this.#credit, first?.bytes.length ?? 0);
@@ -180,9 +284,17 @@ export class ByteStream {
     first.bytes = first.bytes.subarray(count);
     if (first.bytes.length === 0) {
       this.#writes.shift();
-      first.done();
+      this.#leaving = first;
     }
     return chunk;
+  }
+
+  /** What {@link take} gave was copied. */
+  taken(): void {
+    const leaving = this.#leaving;
+    this.#leaving = undefined;
+    if (leaving?.buffer) this.#giveBack(leaving.buffer);
+    leaving?.done();
   }
 
   /** True once, when all is written and the end is due. */
@@ -193,12 +305,16 @@ export class ByteStream {
     return true;
   }
 
+  /** The bytes are good until this returns. */
   received(bytes: Uint8Array): void {
     if (this.#remoteEnded) throw new ProtocolError(`data after the end of stream ${this.id}`);
     this.#uncredited += bytes.length;
     if (this.#uncredited > this.#window) throw new ProtocolError(`stream ${this.id} sent more than its credit`);
     if (this.#discarding) return this.#consume(bytes.length);
-    if (bytes.length > 0) this.#unread.push(bytes);
+    if (bytes.length === 0) return;
+    const flow = this.#flow;
+    if (flow && !flow.busy && this.#unread.length === 0) return void this.#hand(flow, bytes);
+    this.#unread.push(flow ? this.#kept(bytes) : { bytes: Buffer.from(bytes) });
     this.#notify();
   }
 
@@ -238,5 +354,6 @@ export class ByteStream {
     const wake = this.#wake;
     this.#wake = undefined;
     wake?.();
+    this.#flowOn();
   }
 }

@@ -1,7 +1,9 @@
 import type { OnReadOpts, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { ByteStream } from './byte-stream.ts';
 import { maxChunk } from './channel.ts';
-import { pacedWrite } from './paced-write.ts';
+import { PacedWriter } from './paced-writer.ts';
+import { readInto } from './read-directly.ts';
 
 /**
  * Reads a socket into one buffer, over and over: the bytes of {@link next} are good until the next call. Half a million
@@ -14,20 +16,24 @@ export class SocketReader {
   #filled: Uint8Array | undefined;
   #over = false;
   #failure: Error | undefined;
-  #socket: Socket | undefined;
+  #socket: Duplex | undefined;
   #wake = (): void => {};
 
   constructor() {
     this.onread = { buffer: this.#buffer, callback: (count) => this.#arrived(this.#buffer.subarray(0, count)) };
   }
 
-  /** Reads that socket from now on; without `onread`, which not every socket can be made with, each read has a buffer of its own. */
-  follow(socket: Socket, onread = true): void {
+  /** Reads that socket from now on; where one that was made without `onread` cannot get it later, each read has a buffer of its own. */
+  follow(socket: Duplex, onread = true): void {
     this.#socket = socket;
     this.#over = socket.destroyed;
     const over = (): void => { this.#over = true; this.#wake(); };
     socket.once('end', over).once('close', over).once('error', (error) => { this.#failure = error; });
-    if (!onread) socket.pause().on('data', (bytes: Buffer) => this.#arrived(bytes));
+    if (onread) return;
+    // What Node has read before still comes this way, and first: it waits for no network.
+    socket.pause().on('data', (bytes: Buffer) => this.#arrived(bytes));
+    // It was told to stop before it read this way.
+    if (readInto(socket, this.#buffer, (count) => this.#arrived(this.#buffer.subarray(0, count)))) socket.pause();
   }
 
   /** Why the socket failed, if it did: {@link next} gives that as an end. */
@@ -81,10 +87,10 @@ async function toStream(reader: SocketReader, stream: ByteStream): Promise<void>
 
 async function toSocket(stream: ByteStream, socket: Socket): Promise<void> {
   try {
-    for (let bytes = await stream.read(); bytes; bytes = await stream.read()) {
-      await pacedWrite(socket, bytes);
-      if (socket.destroyed) return stream.reset(502, 'the connection is closed');
-    }
+    const writer = new PacedWriter(socket);
+    const written = (): undefined => { if (socket.destroyed) stream.reset(502, 'the connection is closed'); };
+    await stream.flow((bytes) => writer.write([bytes])?.then(written) ?? written());
+    writer.flush();
     await ended(socket);
   } catch {
     // Ends the reading too.

@@ -1,5 +1,6 @@
 import { ProtocolError } from './protocol.ts';
 import { ByteStream, StreamReset, type StreamPort, type Window } from './byte-stream.ts';
+import type { FrameBatches } from './socket.ts';
 
 /** Bytes that one side may send on a stream before the other has consumed any. Part of the protocol: both ends start from it. */
 export const streamWindow = 256 * 1024;
@@ -11,16 +12,20 @@ const wholeWindow: Window = { initial: streamWindow, most: streamWindow };
 export const relayWindow: Window = { initial: 32 * 1024, most: streamWindow };
 /**
  * Largest data frame's payload: what one stream may send before others get their turn. With this channel's head and the
- * longest of a WebSocket's it fills a TLS record (16 KiB), so that a receiver need not put frames together from two.
+ * longest of a WebSocket's it fills a TLS record, so that a receiver need not put frames together from two.
  */
 export const maxChunk = 16 * 1024 - 13;
+const recordBytes = 16 * 1024;
+/** Data frames that leave together come to at most this. */
+const batchBytes = 4 * recordBytes;
+/** Data is sent in that amount even when much else waits in the connection. */
+const leastBytes = recordBytes;
+/** A record's rest that is smaller is not worth a frame of its own. */
+const leastChunk = 512;
 
 /** First bytes of a channel's frames; 0 is a control message. Layout: type, stream id (u32 BE), payload. */
 const frameType = { data: 1, credit: 2, end: 3, reset: 4 } as const;
 const headerBytes = 5;
-
-/** Enough for what is under way at a time. */
-const maxSpare = 6;
 
 export interface ChannelOptions {
   /** The master opens even ids, the agent odd ones. */
@@ -29,6 +34,8 @@ export interface ChannelOptions {
   readonly send: (frame: Uint8Array, sent?: () => void) => void;
   /** Bytes given to `send` that have not left yet; stream data waits while there are {@link highWaterBytes} of them. */
   readonly bufferedBytes: () => number;
+  /** Takes several frames at once; without it, `send` gets each. */
+  readonly batches?: FrameBatches;
   readonly highWaterBytes?: number;
   /** Streams with a whole window open at a time; each holds at most that of unread bytes. Default 256. */
   readonly maxStreams?: number;
@@ -54,8 +61,10 @@ export class Channel {
   readonly #streams = new Map<number, ByteStream>();
   /** Streams with data to send, in the order of their turns. */
   readonly #waiting = new Set<ByteStream>();
-  /** Buffers of data frames that have left, to be used again: fresh ones would keep the garbage collector busy. */
-  readonly #spare: Buffer[] = [];
+  /** For data on its way, again and again while streams are open: fresh buffers would keep the garbage collector busy. */
+  #batch: Buffer | undefined;
+  /** A batch is under way: the next is made when it has left. */
+  #sending = false;
   #nextId: number;
   /** Highest id opened by the other side. */
   #highest = -1;
@@ -63,7 +72,6 @@ export class Channel {
   #relays = 0;
   /** Bytes by which windows have grown. */
   #growth = 0;
-  #pumping = false;
   #closed: string | undefined;
 
   constructor(options: ChannelOptions) {
@@ -168,43 +176,83 @@ export class Channel {
         if (!this.#streams.delete(id)) return;
         if (relay) this.#relays--;
         this.#growth -= grown;
+        if (this.#streams.size === 0) this.#batch = undefined;
       },
     };
   }
 
-  /** Gives each waiting stream a chunk in turn, until the connection has enough queued. */
+  /**
+   * Sends a batch of what waits, a chunk of each stream in turn, once the last batch has left: so little of it is ever
+   * before a control message, and what has come together meanwhile leaves in one piece.
+   */
   #pump(): void {
-    if (this.#pumping) return;
-    this.#pumping = true;
-    const { bufferedBytes, highWaterBytes = 64 * 1024 } = this.#options;
-    while (this.#waiting.size > 0 && bufferedBytes() < highWaterBytes) {
-      const [stream] = this.#waiting;
-      this.#waiting.delete(stream!);
-      this.#sendFrom(stream!);
+    if (this.#sending || this.#waiting.size === 0) return;
+    this.#sending = true;
+    const { bufferedBytes, highWaterBytes = 64 * 1024, batches } = this.#options;
+    const room = Math.min(batchBytes, Math.max(leastBytes, highWaterBytes - bufferedBytes()));
+    const left = (): void => { this.#sending = false; this.#pump(); };
+    if (batches) this.#sendBatch(batches, room, left);
+    else this.#sendEach(room, left);
+  }
+
+  #sendBatch(batches: FrameBatches, room: number, left: () => void): void {
+    const buffer = this.#batch ?? Buffer.allocUnsafeSlow(batchBytes);
+    this.#batch = undefined;
+    let at = 0;
+    for (const stream of this.#waiting) {
+      if (at > 0 && at + leastChunk > room) break;
+      this.#waiting.delete(stream);
+      at = this.#put(stream, batches, buffer, at, room);
+      if (stream.hasWork) this.#waiting.add(stream);
     }
-    this.#pumping = false;
+    const sent = (): void => {
+      if (this.#streams.size > 0) this.#batch = buffer;
+      left();
+    };
+    if (at > 0) batches.send(buffer.subarray(0, at), sent);
+    else sent();
   }
 
-  #sendFrom(stream: ByteStream): void {
-    const chunk = stream.take(maxChunk);
-    if (chunk) this.#sendData(stream.id, chunk);
-    else if (stream.takeEnd()) this.#options.send(frameOf(frameType.end, stream.id, new Uint8Array(0)), () => this.#pump());
-    if (stream.hasWork) this.#waiting.add(stream);
+  /** Puts a stream's next frame at a place of a batch; returns where it ends. Records of TLS begin where the batch does. */
+  #put(stream: ByteStream, batches: FrameBatches, buffer: Buffer, at: number, room: number): number {
+    const ofRecord = recordBytes - at % recordBytes;
+    const most = Math.min(room - at, ofRecord < leastChunk ? ofRecord + recordBytes : ofRecord);
+    const chunk = stream.take(most - batches.headBytes(recordBytes) - headerBytes);
+    if (!chunk && !stream.takeEnd()) return at;
+    const length = headerBytes + (chunk?.length ?? 0);
+    batches.putHead(buffer, at, length);
+    const start = at + batches.headBytes(length);
+    buffer[start] = chunk ? frameType.data : frameType.end;
+    buffer.writeUInt32BE(stream.id, start + 1);
+    if (chunk) buffer.set(chunk, start + headerBytes);
+    stream.taken();
+    return start + length;
   }
 
-  #sendData(id: number, chunk: Uint8Array): void {
-    const buffer = this.#spare.pop() ?? Buffer.allocUnsafeSlow(headerBytes + maxChunk);
-    this.#options.send(frameOf(frameType.data, id, chunk, buffer), () => {
-      if (this.#spare.length < maxSpare) this.#spare.push(buffer);
-      this.#pump();
-    });
+  #sendEach(room: number, left: () => void): void {
+    const { send } = this.#options;
+    let under = 1;
+    const sent = (): void => { if (--under === 0) left(); };
+    let size = 0;
+    for (const stream of this.#waiting) {
+      if (size >= room) break;
+      this.#waiting.delete(stream);
+      const chunk = stream.take(maxChunk);
+      if (chunk || stream.takeEnd()) {
+        const frame = frameOf(chunk ? frameType.data : frameType.end, stream.id, chunk ?? new Uint8Array(0));
+        stream.taken();
+        size += frame.length;
+        under++;
+        send(frame, sent);
+      }
+      if (stream.hasWork) this.#waiting.add(stream);
+    }
+    sent();
   }
 }
 
-/** `buffer`, which may be longer than the frame, is written to. */
-function frameOf(type: number, id: number, payload: Uint8Array, buffer?: Buffer): Uint8Array {
-  const length = headerBytes + payload.length;
-  const frame = buffer ? buffer.subarray(0, length) : Buffer.allocUnsafe(length);
+function frameOf(type: number, id: number, payload: Uint8Array): Uint8Array {
+  const frame = Buffer.allocUnsafe(headerBytes + payload.length);
   frame[0] = type;
   frame.writeUInt32BE(id, 1);
   frame.set(payload, headerBytes);

@@ -70,6 +70,8 @@ export interface KindSpec<T extends KubeObject> {
   validateUpdate?(object: T, old: T, subresource?: string): FieldError[];
   /** Rules for a write of the status subresource. */
   validateStatus?(object: T, old: T): FieldError[];
+  /** What is allowed and yet most likely a mistake: `Warning` headers for who creates it, or changes it from `old`. */
+  warnings?(object: T, old: T | undefined): string[];
   /** Grace in seconds of a deletion that asks for `requested` (undefined: the kind's default); 0 or absent hook removes at once. */
   gracePeriodSeconds?(object: T, requested: number | undefined): number;
   /** Propagation when a deletion names none: `background` (default), or `orphan` as replication controllers have it. */

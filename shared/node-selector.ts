@@ -16,7 +16,8 @@ export function matchesTerm({ matchExpressions = [], matchFields = [] }: NodeSel
     && matchFields.every((requirement) => requirement.key === 'metadata.name' && meets(requirement, name));
 }
 
-function meets({ operator, values = [] }: NodeSelectorRequirement, value: string | undefined): boolean {
+/** Whether a label (undefined: the node has none of that key) is as a requirement wants it. */
+export function meets({ operator, values = [] }: NodeSelectorRequirement, value: string | undefined): boolean {
   switch (operator) {
     case 'In': return value !== undefined && values.includes(value);
     case 'NotIn': return value === undefined || !values.includes(value);

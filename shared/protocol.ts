@@ -43,6 +43,8 @@ export const Item = v.variant('type', [
     serviceType: v.picklist(['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName']),
     /** Empty for ExternalName; `['None']` for headless. */
     clusterIPs: v.array(v.string()),
+    /** Further addresses that it is served at by a node that has them: those of the spec, and of a load balancer. */
+    externalIPs: v.exactOptional(v.array(v.string())),
     externalName: v.exactOptional(v.string()),
     ports: v.array(ServicePortEntry),
     /** Seconds of ClientIP affinity; 0 for none. */
@@ -84,6 +86,10 @@ const Items = v.pipe(
  * other to an agent. Append with each that is added; see protocol.md.
  */
 export const agentKnows = ['claim', 'removeVolume'] as const;
+
+/** A taint, as agents are told of it. */
+export const NodeTaint = v.object({ key: text, value: v.exactOptional(text), effect: v.picklist(['NoSchedule', 'PreferNoSchedule', 'NoExecute']) });
+export type NodeTaint = v.InferOutput<typeof NodeTaint>;
 
 /** Labels of a Node that are its agent's alone. */
 export const agentLabels: readonly string[] = ['kubernetes.io/hostname', 'kubernetes.io/os', 'kubernetes.io/arch'];
@@ -205,6 +211,8 @@ export const messages = {
     clusterCIDR: v.exactOptional(text),
     /** Labels of the Node, beside `agentLabels`, once there is one. */
     nodeLabels: v.exactOptional(v.record(text, text)),
+    /** NoExecute taints of the Node; absent without any. */
+    nodeTaints: v.exactOptional(v.array(NodeTaint)),
   })),
   /**
    * Takes the agent from revision `from` to `revision`. `from` 0 replaces everything it holds. Large ones come in parts:

@@ -13,25 +13,30 @@ export const channels = { stdin: 0, stdout: 1, stderr: 2, status: 3, resize: 4, 
 
 /** Largest payload of a frame that is not a piece of stdin, stdout or stderr. */
 export const maxWhole = 64 * 1024;
-const headerBytes = 5;
+export const frameHeadBytes = 5;
 
 /** A frame: channel, length (u32 BE), payload. */
 export function streamFrame(channel: number, payload: Uint8Array): Buffer {
-  const frame = Buffer.allocUnsafe(headerBytes + payload.length);
-  frame[0] = channel;
-  frame.writeUInt32BE(payload.length, 1);
-  frame.set(payload, headerBytes);
+  const frame = Buffer.allocUnsafe(frameHeadBytes + payload.length);
+  putFrameHead(frame, channel, payload.length);
+  frame.set(payload, frameHeadBytes);
   return frame;
+}
+
+/** Writes what comes before `length` bytes of payload to the beginning of `to`. */
+export function putFrameHead(to: Buffer, channel: number, length: number): void {
+  to[0] = channel;
+  to.writeUInt32BE(length, 1);
 }
 
 export interface FramePiece { readonly channel: number; readonly bytes: Uint8Array }
 
 /**
  * Takes frames apart, however the bytes are cut. Frames of stdin, stdout and stderr come out in pieces, as they arrive;
- * others whole. An empty frame is one empty piece.
+ * others whole, and to keep. An empty frame is one empty piece.
  */
 export class FrameReader {
-  readonly #header = Buffer.alloc(headerBytes);
+  readonly #header = Buffer.alloc(frameHeadBytes);
   #have = 0;
   #left = 0;
   #whole: Uint8Array[] = [];
@@ -45,11 +50,11 @@ export class FrameReader {
   *push(chunk: Uint8Array): Generator<FramePiece> {
     for (let at = 0; at < chunk.length;) {
       if (this.#left === 0) {
-        const take = Math.min(headerBytes - this.#have, chunk.length - at);
+        const take = Math.min(frameHeadBytes - this.#have, chunk.length - at);
         this.#header.set(chunk.subarray(at, at + take), this.#have);
         at += take;
         this.#have += take;
-        if (this.#have < headerBytes) return;
+        if (this.#have < frameHeadBytes) return;
         this.#have = 0;
         this.#begin();
         if (this.#left === 0) yield { channel: this.#header[0]!, bytes: new Uint8Array(0) };
@@ -71,7 +76,7 @@ export class FrameReader {
   #piece(bytes: Uint8Array): FramePiece | undefined {
     const channel = this.#header[0]!;
     if (channel <= channels.stderr) return { channel, bytes };
-    this.#whole.push(bytes);
+    this.#whole.push(Uint8Array.from(bytes));
     return this.#left > 0 ? undefined : { channel, bytes: Buffer.concat(this.#whole.splice(0)) };
   }
 }

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { dirname, join, normalize, relative } from 'node:path';
+import { basename, dirname, join, normalize, relative } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 
@@ -61,7 +61,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   // session/ is the inside of session.ts, the link to the master.
   'agent/session': ['shared', 'agent/state', 'agent'],
   // ops/ is what a person on the host asks for: it looks at all parts, and none looks at it.
-  'agent/ops': ['shared', 'agent/session', 'agent/state', 'agent/runtime', 'agent/volumes', 'agent'],
+  'agent/ops': ['shared', 'agent/session', 'agent/state', 'agent/runtime', 'agent/volumes', 'agent/net', 'agent'],
   // upgrade/ replaces the program: it uses the link to the master, and nothing of the node.
   'agent/upgrade': ['shared', 'agent/session'],
   agent: ['shared', 'agent/session', 'agent/ops', 'agent/upgrade', ...agentAll],
@@ -135,6 +135,15 @@ test('a file over 600 lines says at its top why', () => {
 test('the project speaks of itself alone', () => {
   const words = /\/work\/|registry\.npmjs|deb\.debian|\bsession of mine\b/;
   assert.equal(sources.filter(({ text }) => words.test(text)).map(({ path }) => path), []);
+});
+
+test('the map names every file, and none that is gone', () => {
+  const text = readFileSync(join(root, 'design/architecture.md'), 'utf8');
+  const named = new Set([...text.matchAll(/(?<![\w./<-])[a-z][\w-]*\.(?:ts|mjs|c|sh)\b(?!\.)/g)].map(([name]) => name));
+  const below = (folder: string): string[] => readdirSync(join(root, folder), { recursive: true }).map((name) => basename(String(name))).filter((name) => /\.(ts|mjs|c|sh)$/.test(name));
+  const [known, others] = [new Set(['shared', 'master', 'agent'].flatMap(below)), new Set(['bench', 'test', 'manifests'].flatMap(below))];
+  assert.equal([...known].filter((name) => !named.has(name)).sort(), [], 'files that design/architecture.md does not name');
+  assert.equal([...named].filter((name) => !known.has(name) && !others.has(name)).sort(), [], 'files that it names and that are gone');
 });
 
 test.run();

@@ -39,7 +39,7 @@ export class ListenerSlot {
   #state: 'empty' | 'opening' | 'open' | 'waiting' | 'closed' = 'empty';
   #open: OpenListener | undefined;
   #attempts = 0;
-  #error: Error | undefined;
+  #error: NodeJS.ErrnoException | undefined;
   /** Code of the failure that was reported and still stands. */
   #reported: string | undefined;
   #cancel: (() => void) | undefined;
@@ -63,6 +63,11 @@ export class ListenerSlot {
   /** Why it is not open, while it waits to be tried again. */
   get error(): Error | undefined {
     return this.#state === 'waiting' ? this.#error : undefined;
+  }
+
+  /** It waits for an external address that another node, or none, has at present: nothing is wrong. */
+  get elsewhere(): boolean {
+    return this.#state === 'waiting' && isElsewhere(this.#listener, this.#error);
   }
 
   /** Resolves when no opening is under way. */
@@ -141,11 +146,13 @@ export class ListenerSlot {
       this.#step();
     });
     const code = error.code ?? error.message;
-    if (this.#reported === code) return;
+    if (this.#reported === code || isElsewhere(this.#listener, error)) return;
     this.#reported = code;
     this.#options.onProblem(this.#listener, explain(this.#listener, error));
   }
 }
+
+const isElsewhere = (listener: Listener, error: NodeJS.ErrnoException | undefined): boolean => listener.external === true && error?.code === 'EADDRNOTAVAIL';
 
 /** The same error, told so that a user of the service knows what to do. `code` is kept. */
 export function explain(listener: Listener, error: NodeJS.ErrnoException): NodeJS.ErrnoException {

@@ -42,7 +42,10 @@ export interface PodNetworkOptions {
   readonly checkMs?: number;
 }
 
-const Kept = v.object({
+/** Name of the state's note that holds {@link Kept}. */
+export const podNetworkNote = 'pod-network';
+
+export const Kept = v.object({
   podCIDR: v.string(), clusterCIDR: v.string(), own: v.boolean(),
   peers: v.array(v.tuple([v.string(), v.string(), v.string()])),
 });

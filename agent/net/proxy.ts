@@ -141,7 +141,7 @@ class ServiceProxy implements Proxy {
   }
 
   stats(): ProxyStats {
-    const states = [...this.#slots.values()].map((slot) => slot.state);
+    const states = [...this.#slots.values()].map((slot) => (slot.elsewhere ? 'empty' : slot.state));
     const count = (state: string): number => states.filter((one) => one === state).length;
     let udpFlows = 0;
     for (const listener of this.#udp) udpFlows += listener.flows;
@@ -156,7 +156,8 @@ class ServiceProxy implements Proxy {
 
   listeners(): ListenerState[] {
     const states = { open: 'open', opening: 'opening', waiting: 'failing', empty: 'empty', closed: 'empty' } as const;
-    return [...this.#slots.values()].map(({ listener, state, error }) => ({ listener, state: states[state], error }));
+    return [...this.#slots.values()].map((slot) => (slot.elsewhere ? { listener: slot.listener, state: 'empty', error: undefined }
+      : { listener: slot.listener, state: states[slot.state], error: slot.error }));
   }
 
   #slot(listener: Listener): ListenerSlot {

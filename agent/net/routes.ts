@@ -22,6 +22,8 @@ export interface Listener {
   readonly affinitySeconds: number;
   /** Sorted, without duplicates. Empty: connections must be refused. */
   readonly backends: readonly Backend[];
+  /** At an address of the world outside, which this node may have now, later or never. */
+  readonly external?: true;
 }
 
 /** What the plan must know of the node that it is for. */
@@ -42,15 +44,18 @@ export function listenerKey(listener: Pick<Listener, 'protocol' | 'address' | 'p
 
 /**
  * The listeners that this node needs for the services it knows, sorted by key. Two services that claim one socket
- * are settled by name: the first one has it. Items of other types are ignored.
+ * are settled by name: the first one has it; but no external address takes a socket that another service has as its
+ * own. Items of other types are ignored.
  */
 export function planRoutes(items: Iterable<Item>, node: NodeView): Listener[] {
   const { services, slices } = sortOut(items);
   const listeners = new Map<string, Listener>();
-  for (const service of services) {
-    for (const listener of serviceListeners(service, slices.get(`${service.namespace}/${service.name}`) ?? [], node)) {
-      const key = listenerKey(listener);
-      if (!listeners.has(key)) listeners.set(key, listener);
+  for (const plan of [serviceListeners, externalListeners]) {
+    for (const service of services) {
+      for (const listener of plan(service, slices.get(`${service.namespace}/${service.name}`) ?? [], node)) {
+        const key = listenerKey(listener);
+        if (!listeners.has(key)) listeners.set(key, listener);
+      }
     }
   }
   return [...listeners].sort(([a], [b]) => compare(a, b)).map(([, listener]) => listener);
@@ -85,6 +90,15 @@ function serviceListeners(service: ServiceItem, slices: readonly EndpointsItem[]
     for (const address of nodePortAddresses(port.protocol, node)) listeners.push(listener(service, port, address, port.nodePort, without, node));
   }
   return listeners;
+}
+
+/** Where the service is reached at addresses that are not the cluster's: whichever node has one listens there. */
+function externalListeners(service: ServiceItem, slices: readonly EndpointsItem[], node: NodeView): Listener[] {
+  if (!service.externalIPs || service.serviceType === 'ExternalName') return [];
+  return service.ports.filter(isProxied).flatMap((port) => {
+    const backends = usable(service, candidatesOf(port, slices), service.externalTrafficPolicy, node);
+    return service.externalIPs!.map((address) => ({ ...listener(service, port, address, port.port, backends, node), external: true as const }));
+  });
 }
 
 function isProxied(port: ServicePort): port is ProxiedPort {

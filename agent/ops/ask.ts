@@ -16,7 +16,8 @@ export async function askStatus(dataDir: string): Promise<AgentStatus> {
     return readStatus(await ask(path), path);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'EACCES') throw Object.assign(new Error(`${dataDir} may be read by root only`), { code });
+    if (code === 'EACCES') throw new StatusFailure(`${dataDir} may be read by root only`);
+    if (code === 'ENOTDIR') throw new StatusFailure(`${dataDir} is no agent's data directory: it is a file`);
     if (code !== 'ENOENT' && code !== 'ECONNREFUSED') throw error;
     const pid = await holderOf(`${dataDir}/state`);
     const status = await diskStatus(dataDir);

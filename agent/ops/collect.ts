@@ -30,6 +30,8 @@ export interface NodeParts {
   readonly serviceRange: { readonly cidr: string; readonly local: boolean } | undefined;
   readonly dns?: NonNullable<AgentStatus['dns']> | undefined;
   readonly unsent: { readonly pods: number; readonly events: number; readonly eventsDropped: number };
+  /** Why the engine does not answer, if it does not. */
+  readonly engineTrouble?: string | undefined;
 }
 
 const iso = (ms: number): string => new Date(ms).toISOString();
@@ -39,6 +41,7 @@ export async function collect(sources: StatusSources): Promise<AgentStatus> {
   const { config, startedMs, state } = sources;
   const parts = sources.parts();
   const problems = [sources.trouble()].filter((one) => one !== undefined).map((why) => `the state cannot be written: ${why}`);
+  if (parts?.engineTrouble !== undefined) problems.push(`the engine does not answer: ${parts.engineTrouble}`);
   const identity = await readIdentityFacts(config.dataDir).catch((error: Error) => void problems.push(error.message)) ?? undefined;
   const master = config.master ?? identity?.server;
   const { rss, heapUsed } = process.memoryUsage();

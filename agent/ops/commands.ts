@@ -1,11 +1,10 @@
 import { resolve } from 'node:path';
 import { setTimeout as after } from 'node:timers/promises';
 import { defaultDataDir, loadConfigFile, readAgentConfig, readOptions, type AgentConfig, type ConfigFile } from '../config.ts';
-import type { Runtime } from '../runtime/runtime.ts';
 import { askStatus } from './ask.ts';
 import { commandOf, lookForInstall, planInstall, startAdvice } from './install.ts';
 import type { Program } from './program.ts';
-import { purge } from './purge.ts';
+import { purge, type PurgeOptions } from './purge.ts';
 import { exitCodeOf } from './status.ts';
 import { headline, statusText } from './status-text.ts';
 import { applySteps, StepError, stepText, type Step, type StepOutcome } from './steps.ts';
@@ -48,15 +47,16 @@ async function firstWords(dataDir: string): Promise<string> {
 }
 
 /** `wherry agent uninstall`. @throws ConfigError or StepError with one line for the user */
-export async function uninstall({ flags, print, runtime }: CommandOptions & { readonly runtime: (config: AgentConfig) => Runtime }): Promise<void> {
+export async function uninstall({ flags, print, runtime }: CommandOptions & { readonly runtime: (config: AgentConfig) => PurgeOptions['runtime'] }): Promise<void> {
   const facts = await lookForUninstall(flags);
   const steps = planUninstall(facts);
   if (flags['dryRun']) {
     showSteps(steps, print);
-    if (facts.purge) print(`remove the containers of ${facts.dataDir}, and ${facts.dataDir}\n`);
+    if (facts.purge) print(`remove the containers and the pod network of ${facts.dataDir}, and ${facts.dataDir}\n`);
     return;
   }
-  await applySteps(steps, reporter(print));
+  const changed = await applySteps(steps, reporter(print));
+  if (!changed && !facts.purge) return print(`Nothing is installed${facts.root ? ` below ${facts.root}` : ''}: nothing was removed.\n`);
   if (facts.purge && !facts.root) {
     const config = readAgentConfig({ dataDir: facts.dataDir, ...(facts.dockerHost === undefined ? {} : { dockerHost: facts.dockerHost }) });
     await purge({ dataDir: facts.dataDir, runtime: runtime(config), report: (line) => print(`${line}\n`) });

@@ -3,10 +3,12 @@ import { lstat, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { ConfigError, configPath, defaultDataDir, readAgentConfig, readConfigText, readOptions, type ConfigFile } from '../config.ts';
 import { parseJoinToken } from '../../shared/enrolment.ts';
+import { plainReason } from '../../shared/plain-reason.ts';
 import { joinTokenPath } from '../join-token.ts';
 import { tokenId } from '../enrol.ts';
 import { readText } from '../session/files.ts';
 import { readIdentityFacts } from './identity-facts.ts';
+import { noEngineText } from '../runtime/no-engine.ts';
 import type { Program } from './program.ts';
 import type { Step } from './steps.ts';
 import { unitMark, unitName, unitText } from './unit-file.ts';
@@ -110,7 +112,7 @@ export function requireRoot(verb: string): void {
 /** Settings of an agent that is installed already. @throws ConfigError */
 export async function installedSettings(root: string): Promise<ConfigFile> {
   const path = join(root || '/', paths.config);
-  const text = await readText(path).catch((error: Error) => { throw new ConfigError(`cannot read ${path}: ${error.message}`); });
+  const text = await readText(path).catch((error: Error) => { throw new ConfigError(`cannot read ${path}: ${plainReason(error)}`); });
   return text === undefined ? {} : readConfigText(text, path);
 }
 
@@ -142,7 +144,7 @@ function requireEngine(dockerHost: string): Promise<void> {
   return new Promise((done, reject) => {
     const socket = connect(path, () => { socket.destroy(); done(); });
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      reject(new ConfigError(`no Docker engine answers at ${path} (${error.code ?? error.message}): install one (apt-get install docker.io), or say where it is with --docker-host`));
+      reject(new ConfigError(`${noEngineText(error)} Install one (apt-get install docker.io), or say where it is with --docker-host`));
     });
   });
 }

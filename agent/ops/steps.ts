@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { execFile } from 'node:child_process';
-import { copyFile, chmod, lstat, mkdir, open, readFile, readlink, rename, rmdir, symlink, unlink } from 'node:fs/promises';
+import { copyFile, chmod, lstat, open, readFile, readlink, rename, rmdir, symlink, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeDirectory } from '../../shared/directory.ts';
+import { plainReason } from '../../shared/plain-reason.ts';
 
 /** One thing that `install` or `uninstall` does. Paths are absolute, `--root` included; modes as chmod takes them. */
 export type Step =
@@ -29,7 +31,7 @@ export type StepOutcome = 'unchanged' | 'done';
 type Apply = { readonly [K in Step['type']]: (step: Extract<Step, { type: K }>, changed: boolean) => Promise<StepOutcome> };
 
 const apply: Apply = {
-  directory: async ({ path, mode }) => (await mkdir(path, { recursive: true, mode }) ? 'done' : 'unchanged'),
+  directory: async ({ path, mode }) => (await makeDirectory(path, mode) ? 'done' : 'unchanged'),
   write: async ({ path, content, mode }) => {
     if (await readFile(path, 'utf8').catch(() => undefined) === content && await modeOf(path) === mode) return 'unchanged';
     await replace(path, mode, (draft) => writeTo(draft, content, mode));
@@ -42,7 +44,7 @@ const apply: Apply = {
   },
   link: async ({ path, to }) => {
     if (await readlink(path).catch(() => undefined) === to) return 'unchanged';
-    await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+    await makeDirectory(dirname(path), 0o755);
     await absentIsFine(unlink(path));
     await symlink(to, path);
     return 'done';
@@ -77,7 +79,7 @@ export async function applySteps(steps: readonly Step[], report: (step: Step, ou
       changed ||= outcome === 'done' && step.type !== 'run';
       report(step, outcome);
     } catch (error) {
-      throw new StepError(`cannot ${stepText(step)}: ${(error as Error).message}`);
+      throw new StepError(`cannot ${stepText(step)}: ${step.type === 'run' ? (error as Error).message : plainReason(error)}`);
     }
   }
   return changed;
@@ -107,7 +109,7 @@ async function sameContent(a: string, b: string): Promise<boolean> {
 
 /** Makes a file beside `path` and puts it into its place in one step, durably: it may be running, or power may fail. */
 async function replace(path: string, mode: number, make: (draft: string) => Promise<void>): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+  await makeDirectory(dirname(path), 0o755);
   const draft = `${path}.${randomUUID()}`;
   try {
     await make(draft);

@@ -1,5 +1,7 @@
 import type { Container } from '../../shared/kinds/container.ts';
 import type { Pod } from '../../shared/kinds/pod.ts';
+import { meets } from '../../shared/node-selector.ts';
+import { tolerates } from '../../shared/tolerations.ts';
 import { amount } from '../runtime/amount.ts';
 import { appArmorOf } from '../runtime/docker-spec.ts';
 import type { Failure } from './ending.ts';
@@ -29,14 +31,18 @@ export function admit(input: AdmitInput): Failure | undefined {
   const { pod, node } = input;
   const short = pressed(input);
   if (short) return short;
+  const sysctl = forbiddenSysctl(pod, input.unsafeSysctls);
+  if (sysctl) return { reason: 'SysctlForbidden', message: `forbidden sysctl: ${sysctl}` };
+  const asked = pod.metadata.labels?.['kubernetes.io/os'];
+  if (asked !== undefined && asked !== 'linux') return { reason: 'PodOSSelectorNodeLabelDoesNotMatch', message: 'Failed to admit pod as the `kubernetes.io/os` label doesn\'t match node label' };
   if (pod.spec.os && pod.spec.os.name !== 'linux') return { reason: 'PodOSNotSupported', message: 'Failed to admit pod as the OS field doesn\'t match node OS' };
   const predicate = (name: string): Failure => ({ reason: name, message: `Predicate ${name} failed` });
   const full = lacking(input);
   if (full) return full;
   if (!fitsLabels(pod, node)) return predicate('NodeAffinity');
   if (portTaken(input)) return predicate('NodePorts');
-  const sysctl = forbiddenSysctl(pod, input.unsafeSysctls);
-  if (sysctl) return { reason: 'SysctlForbidden', message: `forbidden sysctl: ${sysctl}` };
+  // Taints of other effects are the scheduler's affair: a pod that names its node itself has passed it by.
+  if (node.taints?.some((taint) => taint.effect === 'NoExecute' && !tolerates(pod.spec.tolerations, taint))) return predicate('TaintToleration');
   if (!input.appArmor && confined(pod)) return { reason: 'AppArmor', message: 'Cannot enforce AppArmor: AppArmor is not enabled on the host' };
   return undefined;
 }
@@ -44,13 +50,11 @@ export function admit(input: AdmitInput): Failure | undefined {
 /** While something is short, only the system's pods are taken on, and those that ask for memory if that is all that is short. */
 function pressed({ pod, pressures = [] }: AdmitInput): Failure | undefined {
   if (pressures.length === 0 || isCritical(pod)) return undefined;
-  if (pressures.length === 1 && pressures[0] === 'MemoryPressure' && (qosClass(pod.spec) !== 'BestEffort' || toleratesMemoryPressure(pod))) return undefined;
+  if (pressures.length === 1 && pressures[0] === 'MemoryPressure' && (qosClass(pod.spec) !== 'BestEffort' || tolerates(pod.spec.tolerations, memoryPressureTaint))) return undefined;
   return { reason: 'Evicted', message: `The node had condition: [${pressures.join(' ')}]. ` };
 }
 
-const toleratesMemoryPressure = ({ spec }: Pod): boolean => (spec.tolerations ?? []).some(({ key, operator, effect, value }) =>
-  (!effect || effect === 'NoSchedule') && (operator === 'Exists' ? !key || key === memoryPressureTaint : key === memoryPressureTaint && !value));
-const memoryPressureTaint = 'node.kubernetes.io/memory-pressure';
+const memoryPressureTaint = { key: 'node.kubernetes.io/memory-pressure', effect: 'NoSchedule' } as const;
 
 const containersOf = ({ spec }: Pod): Container[] => [...(spec.initContainers ?? []), ...spec.containers];
 
@@ -106,18 +110,7 @@ function fitsLabels({ spec }: Pod, node: NodeFacts): boolean {
   if (Object.entries(spec.nodeSelector ?? {}).some(([key, value]) => has(key) && known[key] !== value)) return false;
   const terms = spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
   if (!terms) return true;
-  return terms.some((term) => (term.matchExpressions ?? []).every((want) => !has(want.key) || holds(want, known[want.key]))
-    && (term.matchFields ?? []).every((want) => want.key !== 'metadata.name' || holds(want, node.name)));
-}
-
-function holds({ operator, values = [] }: { readonly operator: string; readonly values?: readonly string[] }, value: string | undefined): boolean {
-  if (value === undefined) return operator === 'NotIn' || operator === 'DoesNotExist';
-  switch (operator) {
-    case 'In': return values.includes(value);
-    case 'NotIn': return !values.includes(value);
-    case 'DoesNotExist': return false;
-    case 'Gt': return Number(value) > Number(values[0]);
-    case 'Lt': return Number(value) < Number(values[0]);
-    default: return true;
-  }
+  // A term that says nothing means no node.
+  return terms.some(({ matchExpressions = [], matchFields = [] }) => matchExpressions.length + matchFields.length > 0
+    && matchExpressions.every((want) => !has(want.key) || meets(want, known[want.key])) && matchFields.every((want) => want.key !== 'metadata.name' || meets(want, node.name)));
 }

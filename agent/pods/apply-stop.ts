@@ -43,6 +43,7 @@ async function preStop(state: PodState, container: Container, id: string, graceS
   if (hook.sleep) return new Promise((resolve) => { context.clock.after(Math.min(graceMs, hook.sleep!.seconds * 1000), resolve); });
   const ips = sandboxOf([...state.views.values()])?.ips ?? [];
   const outcome = await runHook(hook, { runtime: context.runtime, id, container, ips, timeoutMs: graceMs });
+  if (outcome.warning) context.events.event(involvedPod(pod), 'Warning', 'LifecycleHTTPFallback', outcome.message);
   if (outcome.ok) return;
   context.log.warn('preStop hook failed', { pod: pod.metadata.name, container: container.name, why: outcome.message });
   context.events.event(involvedPod(pod, container.name), 'Warning', 'FailedPreStopHook', 'PreStopHook failed');

@@ -155,7 +155,8 @@ async function createContainer(state: PodState, step: Extract<Step, { type: 'cre
   checkUser(state, container, image);
   const node = context.node();
   const podIPs = pod.spec.hostNetwork ? node.ips : sandboxOf([...state.views.values()])?.ips ?? [];
-  const env = environment({ pod, container, podIPs, node, references: context.references(pod.metadata.namespace ?? ''), services: context.services() });
+  const skipped = (message: string): void => context.events.event(involvedPod(pod), 'Warning', 'InvalidEnvironmentVariableNames', message);
+  const env = environment({ pod, container, podIPs, node, references: context.references(pod.metadata.namespace ?? ''), services: context.services(), skipped });
   const targetId = targetOf(state, step.container);
   const lookup = (name: string): string | undefined => env.get(name);
   const seccomp = await seccompProfile(state, container);
@@ -163,7 +164,7 @@ async function createContainer(state: PodState, step: Extract<Step, { type: 'cre
   await create1(state, container.name, step.attempt, containerOptions({
     pod, container, owner: context.owner, attempt: step.attempt, backoffMs: step.backoffMs, sandboxId: step.sandboxId,
     sandboxStartMs: startOf(state, step.sandboxId), targetId, seccomp,
-    image: image.id, imageUser: image.user, imageDigest: digestOf(image, container.image ?? ''), nodeMemoryBytes: node.memoryBytes, messageFile, oomFloor: context.oomFloor(),
+    image: image.id, imageUser: image.user, imageDigest: digestOf(image, container.image ?? ''), nodeMemoryBytes: node.memoryBytes, messageFile, oomFloor: context.oomFloor(), pidsLimit: context.podMaxPids,
     env: [...env].map(([name, value]) => `${name}=${value}`),
     command: container.command?.map((text) => expand(text, lookup)), args: container.args?.map((text) => expand(text, lookup)),
     mounts: [...await networkMounts(state, container), ...await context.volumes.mounts(pod, container, lookup)],
@@ -258,6 +259,7 @@ async function postStart(state: PodState, { container: name, id }: Extract<Step,
     if (hook.sleep) return await new Promise<void>((resolve) => { context.clock.after(hook.sleep!.seconds * 1000, resolve); });
     const ips = sandboxOf([...state.views.values()])?.ips ?? [];
     const outcome = await runHook(hook, { runtime: context.runtime, id, container, ips, timeoutMs: hookLimitMs });
+    if (outcome.warning) context.events.event(involvedPod(pod), 'Warning', 'LifecycleHTTPFallback', outcome.message);
     if (outcome.ok || state.views.get(id)?.state !== 'running') return;
     // What it says may be a secret: it goes to the log and the status, not into an event.
     context.log.warn('postStart hook failed', { pod: podName(pod), container: name, why: outcome.message });

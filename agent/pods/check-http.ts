@@ -13,6 +13,9 @@ export interface HttpGetOptions {
 /** What was answered: a status and the beginning of its body; or why nothing was, in the words of Go's client. */
 export type HttpAnswer = { readonly code: number; readonly body: string } | { readonly error: string };
 
+/** Go's words for a server that speaks no TLS; {@link HttpAnswer}'s error ends with them. */
+export const plainAnswer = 'http: server gave HTTP response to HTTPS client';
+
 const maxRedirects = 10;
 const maxBody = 10 * 1024;
 
@@ -98,6 +101,7 @@ function dialError(error: NodeJS.ErrnoException, url: string): string {
   switch (error.code) {
     case 'ECONNREFUSED': return `dial tcp ${at}: connect: connection refused`;
     case 'ECONNRESET': return 'EOF';
+    case 'EPROTO': case 'ERR_SSL_WRONG_VERSION_NUMBER': case 'ERR_SSL_PACKET_LENGTH_TOO_LONG': return plainAnswer;
     default: return error.message;
   }
 }

@@ -1,8 +1,8 @@
 import * as net from 'node:net';
-import type { Container, LifecycleHandler, Probe } from '../../shared/kinds/container.ts';
+import type { Container, HTTPGetAction, LifecycleHandler, Probe } from '../../shared/kinds/container.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { checkGrpc } from './check-grpc.ts';
-import { httpGet } from './check-http.ts';
+import { httpGet, plainAnswer } from './check-http.ts';
 
 /**
  * Outcome of one check; `message` for the event when it failed. `warning`: it counts as passed, but there is something to
@@ -39,12 +39,20 @@ export async function runHook(hook: LifecycleHandler, input: CheckInput): Promis
       return outcome.ok ? outcome : { ok: false, message: `command '${(hook.exec.command ?? []).join(' ')}' failed: ${outcome.message}` };
     }
     if (!hook.httpGet) return { ok: false, message: 'invalid handler: only exec, httpGet and sleep are hooks' };
-    const answer = await httpGet(hook.httpGet, { host: hostOf(hook.httpGet.host, input), port: portOf(hook.httpGet.port, input.container), agent: 'kube-lifecycle/1.32', timeoutMs: input.timeoutMs });
-    return 'error' in answer ? { ok: false, message: answer.error } : { ok: true, message: '' };
+    const options = { host: hostOf(hook.httpGet.host, input), port: portOf(hook.httpGet.port, input.container), agent: 'kube-lifecycle/1.32', timeoutMs: input.timeoutMs };
+    const answer = await httpGet(hook.httpGet, options);
+    if (!('error' in answer)) return { ok: true, message: '' };
+    // Hooks were asked without TLS once, whatever their scheme said; servers that rely on it are still there.
+    const again = answer.error.endsWith(plainAnswer) ? await httpGet(withoutTls(hook.httpGet), options) : answer;
+    if ('error' in again) return { ok: false, message: answer.error };
+    return { ok: true, warning: true, message: `request to HTTPS lifecycle hook ${options.host}:${options.port} got HTTP response, retry with HTTP succeeded` };
   } catch (error) {
     return { ok: false, message: (error as Error).message };
   }
 }
+
+const withoutTls = (action: HTTPGetAction): HTTPGetAction =>
+  ({ ...action, scheme: 'HTTP', httpHeaders: (action.httpHeaders ?? []).filter(({ name }) => name.toLowerCase() !== 'authorization') });
 
 async function checkExec(command: readonly string[], { runtime, id, timeoutMs }: CheckInput): Promise<Outcome> {
   const result = await runtime.exec(id, command, timeoutMs);

@@ -19,6 +19,8 @@ export interface EnvInput {
   readonly references: References;
   /** All services that the node knows; those that count are picked here. */
   readonly services: readonly ServiceItem[];
+  /** Told of the keys of an object, with their prefix and in order, that cannot be names of variables and are skipped. */
+  readonly skipped?: (message: string) => void;
 }
 
 /** A variable cannot be made: the container waits with CreateContainerConfigError and this message. */
@@ -34,7 +36,7 @@ export function environment(input: EnvInput): Map<string, string> {
   const services = serviceVariables(pod, input.services);
   const result = new Map<string, string>();
   for (const source of container.envFrom ?? []) {
-    for (const [key, value] of fromObject(source, input)) result.set(`${source.prefix ?? ''}${key}`, value);
+    for (const [name, value] of fromObject(source, input)) result.set(name, value);
   }
   const expanded = new Map(result);
   for (const entry of container.env ?? []) {
@@ -52,25 +54,35 @@ export function expand(text: string, lookup: (name: string) => string | undefine
   return text.replace(/\$(?:\$|\(([^)]*)\))/g, (all, name: string | undefined) => (name === undefined ? '$' : lookup(name) ?? all));
 }
 
-function fromObject(source: NonNullable<Container['envFrom']>[number], { pod, references }: EnvInput): [string, string][] {
+function fromObject(source: NonNullable<Container['envFrom']>[number], input: EnvInput): [string, string][] {
+  const { pod, references } = input;
   if (source.configMapRef) {
     const { name, optional } = source.configMapRef;
     const found = references.configMap(name ?? '');
     if (!found && !optional) throw new EnvError(`configmap "${name}" not found`);
-    return usable(found?.data ?? {});
+    return usable(found?.data ?? {}, source.prefix, `configMap ${pod.metadata.namespace}/${name}`, input);
   }
   if (source.secretRef) {
     const { name, optional } = source.secretRef;
     const found = references.secret(name ?? '');
     if (!found && !optional) throw new EnvError(`secret "${name}" not found`);
-    return usable(Object.fromEntries(Object.entries(found?.data ?? {}).map(([key, value]) => [key, decoded(value)])));
+    return usable(Object.fromEntries(Object.entries(found?.data ?? {}).map(([key, value]) => [key, decoded(value)])), source.prefix, `secret ${pod.metadata.namespace}/${name}`, input);
   }
   throw new EnvError(`pod ${pod.metadata.name}: envFrom names neither a configMap nor a secret`);
 }
 
-/** In order of their keys, those that can be names of variables. */
-const usable = (data: Readonly<Record<string, string>>): [string, string][] =>
-  Object.entries(data).filter(([key]) => /^[\x20-\x3c\x3e-\x7e]+$/.test(key)).sort(([a], [b]) => (a < b ? -1 : 1));
+/**
+ * With their prefix and in order, those that can be names of variables: printable ASCII without `=`, as Kubernetes has it since
+ * its version 1.32 (RelaxedEnvironmentVariableValidation). The API takes no key and no prefix that is none.
+ */
+function usable(data: Readonly<Record<string, string>>, prefix: string | undefined, what: string, { skipped }: EnvInput): [string, string][] {
+  const all = Object.entries(data).map(([key, value]): [string, string] => [`${prefix ?? ''}${key}`, value]).sort(([a], [b]) => (a < b ? -1 : 1));
+  const bad = all.filter(([name]) => !isName(name));
+  if (bad.length > 0) skipped?.(`Keys [${bad.map(([name]) => name).join(', ')}] from the EnvFrom ${what} were skipped since they are considered invalid environment variable names.`);
+  return all.filter(([name]) => isName(name));
+}
+
+const isName = (name: string): boolean => /^[\x20-\x3c\x3e-\x7e]+$/.test(name);
 
 const decoded = (base64: string): string => Buffer.from(base64, 'base64').toString('utf8');
 

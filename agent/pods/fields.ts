@@ -1,4 +1,5 @@
 import type { Container } from '../../shared/kinds/container.ts';
+import type { Taint } from '../../shared/kinds/node.ts';
 import type { Pod } from '../../shared/kinds/pod.ts';
 import { runtimeHandlerAnnotation } from '../../shared/runtime-handler.ts';
 import { amount } from '../runtime/amount.ts';
@@ -13,6 +14,8 @@ export interface NodeFacts {
   readonly labels?: Readonly<Record<string, string>>;
   /** Whether `labels` are all of the node's; if not, others may have been added through the API. */
   readonly labelsComplete?: boolean;
+  /** Those of the node's taints that the agent heeds, once the master has told them. */
+  readonly taints?: readonly Pick<Taint, 'key' | 'value' | 'effect'>[];
   /** What pods may ask for, by resource, once it is known. */
   readonly allocatable?: Readonly<Record<string, string>>;
 }

@@ -30,6 +30,7 @@ import { Stats, type Running } from './stats.ts';
 import { StatusNotes } from './status-notes.ts';
 import type { Signal } from './thresholds.ts';
 import { currentOf } from './view.ts';
+import { StorageLimits } from './storage-limits.ts';
 import { watchVolumeLimits } from './volume-limits.ts';
 import { watchEngine } from './watch-engine.ts';
 import { PodWorker } from './worker.ts';
@@ -56,8 +57,8 @@ export interface PodManagerOptions {
   readonly hostResolver?: () => Promise<HostResolver>;
   /** Receives each pod's status when it changes, and all of them at start; of one pod the latest counts. */
   readonly report: (report: PodReport) => void;
-  /** Told when the engine stops answering, and when it does again. */
-  readonly engine?: (up: boolean) => void;
+  /** Told when the engine stops answering, and why, and when it does again. */
+  readonly engine?: (up: boolean, why?: string) => void;
   /** Told when the address or readiness of a pod of this node changed; see {@link PodManager.local}. */
   readonly onLocal?: () => void;
   /** Name of the engine's network for a new pod; its own bridge without it. */
@@ -70,6 +71,8 @@ export interface PodManagerOptions {
   readonly pressures?: () => readonly string[];
   /** Kernel parameters that pods may set beside the safe ones; an asterisk at the end stands for any. */
   readonly unsafeSysctls?: readonly string[];
+  /** Processes that each container may have; no limit by default. */
+  readonly podMaxPids?: number;
   /** Where seccomp profiles of the node are. Default: where the kubelet has them, /var/lib/kubelet/seccomp. */
   readonly seccompRoot?: string;
   /** How often everything is compared with the engine though no event said so. Default 60 s. */
@@ -116,7 +119,7 @@ export class PodManager {
       volumes: new Volumes({ root, sources: this.#lookup, memoryBytes: () => node().memoryBytes, ...(options.tokens ? { tokens: options.tokens } : {}) }), images: new Images({ runtime, clock, log }),
       loadPause: () => this.#loadPause(), naming: namingOf(options), references: (namespace) => this.#lookup.references(namespace),
       services: () => this.#lookup.services(), bridge: options.bridge ?? (() => Promise.resolve('bridge')), outage: options.outage ?? { ms: undefined, keep: () => {} },
-      admit: (pod) => this.#admit(pod), seccompRoot: options.seccompRoot ?? '/var/lib/kubelet/seccomp',
+      admit: (pod) => this.#admit(pod), seccompRoot: options.seccompRoot ?? '/var/lib/kubelet/seccomp', podMaxPids: options.podMaxPids,
     };
     const { owner, volumes, pauseImage } = this.#context;
     this.#notes = new StatusNotes({ state, log });
@@ -216,6 +219,8 @@ export class PodManager {
   linkChanged(): void {
     for (const worker of this.#workers.values()) worker.wake();
     this.#leftovers.sweep();
+    // The master has said what there is, which a state that lost something could not.
+    if (this.#listed) this.#scope?.start(() => this.#leftovers.release());
   }
 
   /** An agent that has never been told anything cannot know what belongs to nobody. */
@@ -235,7 +240,7 @@ export class PodManager {
     const { volumes, images, pauseImage } = this.#context;
     scope.start((s) => watchEngine({ runtime, clock, log, engine, resyncMs, resync: (all) => this.#resync(all), onEvent: (event) => this.#onEvent(event) }, s));
     scope.start((s) => keepCollecting({ runtime, clock, log, keep: pauseImage, lastUsedMs: (id) => images.lastUsedMs(id) }, s));
-    scope.start((s) => watchVolumeLimits({ clock, log, volumes, workers: () => this.#workers.values() }, s));
+    scope.start((s) => watchVolumeLimits({ clock, log, volumes, storage: new StorageLimits({ clock, runtime, volumes }), pods: () => this.#workers.values() }, s));
     try {
       await scope.wait();
     } finally {

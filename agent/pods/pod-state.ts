@@ -40,6 +40,8 @@ export interface PodContext {
   readonly bridge: () => Promise<string>;
   /** Why the node does not take a new pod on, if so. */
   readonly admit: (pod: Pod) => Failure | undefined;
+  /** Processes that each container may have; undefined: no limit. */
+  readonly podMaxPids?: number | undefined;
   /** Directory of the seccomp profiles that pods may name. */
   readonly seccompRoot: string;
 }

@@ -38,8 +38,9 @@ export function podStatus(given: StatusInput): PodStatus {
   const { pod, previous, now, failure } = input;
   const all = slots(pod).map((slot) => ({ slot, status: containerStatus(slot, input) }));
   const of = (...roles: Role[]): ContainerStatus[] => all.filter(({ slot }) => roles.includes(slot.role)).map(({ status }) => status);
-  const [initStatuses, appStatuses, ephemeralStatuses] = [of('init', 'sidecar'), of('app'), of('ephemeral')];
+  const [initStatuses, reported, ephemeralStatuses] = [of('init', 'sidecar'), of('app'), of('ephemeral')];
   const phase = phaseOf(input, all);
+  const appStatuses = phase === 'Failed' || phase === 'Succeeded' ? settled(reported, initStatuses) : reported;
   if (wasRejected(input, phase)) return rejectedStatus(input);
   const ips = podIPs(input);
   return {
@@ -55,6 +56,16 @@ export function podStatus(given: StatusInput): PodStatus {
     ...(ephemeralStatuses.length > 0 ? { ephemeralContainerStatuses: ephemeralStatuses } : {}),
     qosClass: pod.status?.qosClass ?? qosClass(pod.spec),
   };
+}
+
+/** Of a pod that is over, no container is still to come: one that never ran has failed, if it was its turn (status_manager.go, TerminatePod). */
+function settled(apps: ContainerStatus[], inits: readonly ContainerStatus[]): ContainerStatus[] {
+  const last = inits.at(-1);
+  const initialized = !last || apps.some(({ state, lastState }) => state?.running ?? state?.terminated ?? lastState?.terminated)
+    || (last.state?.terminated ?? last.lastState?.terminated)?.exitCode === 0;
+  if (!initialized) return apps;
+  const terminated = { exitCode: 137, reason: 'ContainerStatusUnknown', message: 'The container could not be located when the pod was terminated' };
+  return apps.map((status) => (status.state?.terminated ? status : { ...status, state: { terminated } }));
 }
 
 /** A pod that the node never took on has no containers to tell of. */

@@ -7,8 +7,8 @@ export interface WatchEngineOptions {
   readonly runtime: Pick<Runtime, 'events'>;
   readonly clock: Clock;
   readonly log: Log;
-  /** Told when the engine stops answering, and when it does again. */
-  readonly engine?: ((up: boolean) => void) | undefined;
+  /** Told when the engine stops answering, and why, and when it does again. */
+  readonly engine?: ((up: boolean, why?: string) => void) | undefined;
   /** Compares everything with the engine, `all` of it anew when events were missed. Rejects when the engine does not answer. */
   readonly resync: (all: boolean) => Promise<void>;
   /** Called with each event of a container that an agent made, in order, after the first `resync`. */
@@ -24,19 +24,26 @@ export interface WatchEngineOptions {
 export async function watchEngine(options: WatchEngineOptions, signal: AbortSignal): Promise<void> {
   const { runtime, clock, log, engine, resync } = options;
   let waitMs = 100;
+  /** What was told last: an engine may be away for days, and each line is written to a disk. */
+  let told: string | undefined;
   while (!signal.aborted) {
+    let why = 'it ended its event stream';
     try {
       const events = await runtime.events(label.owner, signal);
       await resync(true);
+      if (told !== undefined) log.info('the engine answers');
+      told = undefined;
       engine?.(true);
       waitMs = 100;
       await follow(options, events, signal);
       if (!signal.aborted) log.warn('the engine ended its event stream');
     } catch (error) {
-      if (!signal.aborted) log.warn('the engine does not answer', { error });
+      why = (error as Error).message;
+      if (!signal.aborted && why !== told) log.warn('the engine does not answer; trying on', { why });
     }
     if (signal.aborted) return;
-    engine?.(false);
+    told = why;
+    engine?.(false, why);
     await sleep(clock, waitMs, signal);
     waitMs = Math.min(1000, waitMs * 2);
   }

@@ -55,11 +55,11 @@ export class PodWorker {
     for (const status of [...(options.status?.initContainerStatuses ?? []), ...(options.status?.containerStatuses ?? []), ...(options.status?.ephemeralContainerStatuses ?? [])]) {
       if (status.containerID) this.#state.restartCounts.set(status.name ?? '', status.restartCount ?? 0);
     }
-    this.#state.failure = refusal(options.pod) ?? (options.status || options.found ? undefined : this.#rejection());
+    const isNew = !options.status && !options.found;
+    const refused = refusal(options.pod);
+    this.#state.failure = refused ? { ...refused, ...(isNew ? { rejected: true } : {}) } : isNew ? this.#rejection() : undefined;
     const known = options.status?.phase === 'Failed' && options.status.reason;
-    if (this.#state.failure && !known && !this.#state.failure.rejected) {
-      options.context.events.event(involvedPod(options.pod), 'Warning', this.#state.failure.reason, this.#state.failure.message);
-    }
+    if (refused && !known) options.context.events.event(involvedPod(options.pod), 'Warning', refused.reason, refused.message);
   }
 
   /** Why a pod that is new to the node cannot stay. One that was taken on once is not asked again. */

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { SocketReader } from '../../shared/carry.ts';
 import { pacedWrite } from '../../shared/paced-write.ts';
 import { demultiplexed } from './docker-streams.ts';
 import type { ProcessOutput, ProcessStreams } from './runtime.ts';
@@ -48,11 +49,9 @@ export class DockerProcess implements ProcessStreams {
 }
 
 async function* untilClosed(socket: Duplex): AsyncIterable<Uint8Array> {
-  try {
-    for await (const chunk of socket) yield chunk as Uint8Array;
-  } catch (error) {
-    if (!socket.destroyed) throw error;
-  }
+  const reader = new SocketReader();
+  reader.follow(socket, false);
+  for (let bytes = await reader.next(); bytes; bytes = await reader.next()) yield bytes;
 }
 
 async function* asOutput(chunks: AsyncIterable<Uint8Array>): AsyncIterable<ProcessOutput> {

@@ -52,6 +52,8 @@ export interface ContainerInput {
   readonly seccomp?: string | undefined;
   /** Lowest oom_score_adj that the engine can set. */
   readonly oomFloor: number;
+  /** Processes and threads that it may have; undefined: no limit. */
+  readonly pidsLimit?: number | undefined;
 }
 
 // Docker rotates by size, the kubelet's default is five files of 10 MiB.
@@ -130,6 +132,7 @@ export function containerOptions(input: ContainerInput): CreateOptions {
       OomScoreAdj: Math.max(input.oomFloor, oomScoreAdjust(pod.spec, container, input.nodeMemoryBytes)),
       ...runtimeOf(pod),
       ...limits(container),
+      ...(input.pidsLimit === undefined ? {} : { PidsLimit: input.pidsLimit }),
       ...privileges(pod.spec.securityContext, security, securityOptions(security, appArmorOf(pod, container), input.seccomp)),
     },
   };

@@ -1,13 +1,16 @@
 import { Agent } from 'node:http';
 import { access, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import Docker from 'dockerode';
 import { detachKeys, DockerProcess, hangUp, resizeWith } from './docker-process.ts';
 import { label } from './labels.ts';
+import { noEngineText } from './no-engine.ts';
 import { endStrays } from './strays.ts';
 import { demultiplex, lines } from './docker-streams.ts';
+import { logFileBytes } from './log-bytes.ts';
 import {
   RuntimeError, type ContainerDetails, type ContainerState, type ContainerStats, type ContainerSummary, type CreateOptions, type DiskUsage,
   type ExecResult, type ExecStreams, type ImageDetails, type LogOptions, type ProcessStreams, type RegistryAuth, type Runtime, type RuntimeEvent,
@@ -211,9 +214,22 @@ export class DockerRuntime implements Runtime {
     }));
   }
 
+  /** Removes the network of a name if it is that owner's. @returns whether it was there. @throws RuntimeError when containers are on it */
+  async removeNetwork(name: string, owner: string): Promise<boolean> {
+    const there = await unless('notFound', this.#docker.getNetwork(name).inspect() as Promise<Docker.NetworkInspectInfo>);
+    if (there?.Labels?.[label.owner] !== owner) return false;
+    await attempt(this.#docker.getNetwork(name).remove() as Promise<unknown>);
+    return true;
+  }
+
   async writtenBytes(label: string, value: string): Promise<Map<string, number>> {
     const found = await attempt(this.#docker.listContainers({ all: true, size: true, filters: { label: [`${label}=${value}`] } }), longMs) as (Docker.ContainerInfo & { readonly SizeRw?: number })[];
     return new Map(found.map(({ Id: id, SizeRw: bytes = 0 }) => [id, bytes]));
+  }
+
+  async logBytes(id: string): Promise<number> {
+    this.#rootDir ??= (await this.info()).rootDir;
+    return logFileBytes(join(this.#rootDir, 'containers', id));
   }
 
   async stats(id: string): Promise<ContainerStats | undefined> {
@@ -380,6 +396,6 @@ async function unless<T>(fault: RuntimeFault, answer: Promise<T>, limitMs?: numb
 function translated(error: unknown): RuntimeError {
   if (error instanceof RuntimeError) return error;
   const { statusCode, json, message, code } = error as { statusCode?: number; json?: { message?: string }; message: string; code?: string };
-  if (statusCode === undefined) return new RuntimeError(code === undefined ? 'failed' : 'unreachable', message);
+  if (statusCode === undefined) return code === undefined ? new RuntimeError('failed', message) : new RuntimeError('unreachable', noEngineText(error as NodeJS.ErrnoException));
   return new RuntimeError(faults[statusCode] ?? 'failed', json?.message ?? message.trim());
 }

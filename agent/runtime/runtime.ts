@@ -69,6 +69,7 @@ export interface HostConfig {
   CpuQuota?: number;
   Memory?: number;
   MemorySwap?: number;
+  PidsLimit?: number;
   OomScoreAdj?: number;
   Privileged?: boolean;
   ReadonlyRootfs?: boolean;
@@ -135,7 +136,7 @@ export interface StreamChoice { readonly stdin: boolean; readonly stdout: boolea
 
 /** A connection to the standard streams of a process. */
 export interface ProcessStreams {
-  /** Read only as fast as it is consumed. Ends with the process, or when the connection is closed. To be read once. */
+  /** Read only as fast as it is consumed: bytes are good until the next are asked for. Ends with the process, or when the connection is closed. To be read once. */
   readonly output: AsyncIterable<ProcessOutput>;
   /** Resolves when the process may have more; at once when it reads no more. */
   write(bytes: Uint8Array): Promise<void>;
@@ -245,6 +246,8 @@ export interface Runtime {
   disk(): Promise<DiskUsage>;
   /** Bytes that containers with `label` set to `value` have written over their images, by id. The engine adds them up: it may take long. */
   writtenBytes(label: string, value: string): Promise<Map<string, number>>;
+  /** Bytes of a container's log as it lies on the disk, rotated files with it; 0 where the agent does not see the engine's files. `id` is a whole one. */
+  logBytes(id: string): Promise<number>;
   /** Undefined when it does not run. */
   stats(id: string): Promise<ContainerStats | undefined>;
 }

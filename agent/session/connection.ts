@@ -63,7 +63,11 @@ export class Connection {
     this.#socket = socket;
     this.#outbox = outbox;
     this.#sentMs = this.#receivedMs = options.clock.monotonic();
-    this.#channel = new Channel({ side: 'agent', send: (frame, sent) => this.#send(frame, sent), bufferedBytes: () => socket.bufferedBytes });
+    const { batches } = socket;
+    this.#channel = new Channel({
+      side: 'agent', send: (frame, sent) => this.#send(frame, sent), bufferedBytes: () => socket.bufferedBytes,
+      ...(batches ? { batches: { ...batches, send: (batch, sent) => this.#send(batch, sent, batches.send) } } : {}),
+    });
   }
 
   /** Resolves when the connection is over and nothing that it started is left. */
@@ -154,7 +158,8 @@ export class Connection {
     this.#beatMs = Infinity;
     try {
       if (!isControl(bytes)) return this.#channel.receive(bytes);
-      const message = decodeMessage(bytes, 'master');
+      // The socket's bytes are good for this turn only; parts of a message may be kept.
+      const message = decodeMessage(Buffer.from(bytes), 'master');
       (this.#handlers[message.name] as (payload: unknown) => void)(message.payload);
     } catch (error) {
       if (error instanceof UnknownMessage) return this.#unknown(error);
@@ -242,9 +247,10 @@ export class Connection {
   }
 
   /**
-   * Sends a heartbeat when nothing else was sent for long, and ends the connection when the master is silent. A heartbeat
-   * is answered; one that is not says, long before the lease is over, that the way is broken: a new connection then
-   * comes in time for the master not to miss this node.
+   * Sends a heartbeat when nothing else was sent for long, or when nothing came: a stream that trickles from here gets
+   * no answer of its own. Ends the connection when the master is silent. A heartbeat is answered; one that is not says,
+   * long before the lease is over, that the way is broken: a new connection then comes in time for the master not to
+   * miss this node.
    */
   #beat(): void {
     this.#cancelBeat?.();
@@ -254,11 +260,12 @@ export class Connection {
     if (now - this.#receivedMs >= leaseMs) return this.#end(`no sign of life from the master for ${Math.round(leaseMs / 1000)} s`);
     const answerMs = Math.min(mostAnswerMs, Math.max(leastAnswerMs, leaseMs * answerShare));
     if (now - this.#beatMs >= answerMs) return this.#end(`the master has not answered a heartbeat for ${Math.round(answerMs / 1000)} s`);
-    if (now - this.#sentMs >= heartbeatMs) {
+    if (now - this.#sentMs >= heartbeatMs || (this.#beatMs === Infinity && now - this.#receivedMs >= heartbeatMs)) {
       if (this.#beatMs === Infinity) this.#beatMs = now;
       this.#control('heartbeat', {});
     }
-    const next = Math.min(this.#receivedMs + leaseMs, this.#sentMs + heartbeatMs, this.#beatMs + answerMs);
+    const quietMs = this.#beatMs === Infinity ? this.#receivedMs + heartbeatMs : Infinity;
+    const next = Math.min(this.#receivedMs + leaseMs, this.#sentMs + heartbeatMs, quietMs, this.#beatMs + answerMs);
     this.#cancelBeat = this.#options.clock.after(Math.max(1, next - now), () => this.#beat());
   }
 
@@ -266,10 +273,10 @@ export class Connection {
     this.#send(encodeMessage(name, payload));
   }
 
-  #send(frame: Uint8Array, sent?: () => void): void {
+  #send(frame: Uint8Array, sent: () => void = () => {}, send = this.#socket.send): void {
     if (this.#why !== undefined) return;
     this.#sentMs = this.#options.clock.monotonic();
-    this.#socket.send(frame, sent);
+    send.call(this.#socket, frame, sent);
   }
 
   #end(why: string): void {

@@ -5,13 +5,18 @@ import { join } from 'node:path';
 /** Who holds a lock: a process of one boot, told from a later one of the same number by its start time. */
 interface Holder { readonly pid: number; readonly start: string; readonly boot: string; readonly id: string }
 
+/** Another living process has the directory; the message is one line for the user. */
+export class LockedError extends Error {
+  readonly code = 'ELOCKED';
+}
+
 /**
  * Claims a directory for this process. The claim of a process that is gone, however it went, is taken over.
  *
  * The lock is a symbolic link that leads nowhere and whose target says who holds it: made with its content in one step,
  * never half-written, and so short that it lies in the inode, for which a full disk still has room.
  * @returns the way to release it
- * @throws Error `… is in use by process N` when a living process has it
+ * @throws LockedError `… is in use by process N` when a living process has it
  */
 export async function lockDirectory(directory: string): Promise<() => Promise<void>> {
   const path = join(directory, 'lock');
@@ -33,7 +38,7 @@ export async function holderOf(directory: string): Promise<number | undefined> {
 async function removeStale(path: string, directory: string): Promise<void> {
   const holder = await readHolder(path);
   if (holder === 'gone') return;
-  if (holder && await isAlive(holder)) throw new Error(`${directory} is in use by process ${holder.pid}`);
+  if (holder && await isAlive(holder)) throw new LockedError(`${directory} is in use by process ${holder.pid}, another agent: stop that one, or give this one a data directory of its own (--data-dir)`);
   const aside = `${path}.${randomUUID()}`;
   if (!await succeeds(rename(path, aside), 'ENOENT')) return;
   const moved = await readHolder(aside);

@@ -1,7 +1,7 @@
 import type { ByteStream } from '../../shared/byte-stream.ts';
 import type { StreamRequest } from '../../shared/protocol.ts';
 import type { ProcessStreams } from '../runtime/runtime.ts';
-import { feed, outputFrame, refusal, runningContainer, startedFrame, statusFrame, type ProcessOptions } from './process.ts';
+import { feed, OutputFrames, refusal, runningContainer, startedFrame, statusFrame, type ProcessOptions } from './process.ts';
 
 export type AttachRequest = Extract<StreamRequest, { type: 'attach' }>;
 
@@ -18,7 +18,8 @@ export async function* attach(request: AttachRequest, stream: ByteStream, option
   try {
     yield startedFrame();
     void feed(stream, streams);
-    for await (const output of streams.output) yield outputFrame(output);
+    const frames = new OutputFrames();
+    for await (const output of streams.output) yield frames.of(output);
     yield statusFrame({ status: 'Success' });
   } finally {
     signal.removeEventListener('abort', close);

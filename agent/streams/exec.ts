@@ -2,7 +2,7 @@ import type { ByteStream } from '../../shared/byte-stream.ts';
 import type { StreamRequest } from '../../shared/protocol.ts';
 import { internalError } from '../../shared/status.ts';
 import type { ExecStreams, ProcessOutput } from '../runtime/runtime.ts';
-import { feed, outputFrame, refusal, runningContainer, startedFrame, statusFrame, type ProcessOptions } from './process.ts';
+import { feed, OutputFrames, refusal, runningContainer, startedFrame, statusFrame, type ProcessOptions } from './process.ts';
 
 export type ExecRequest = Extract<StreamRequest, { type: 'exec' }>;
 
@@ -20,7 +20,8 @@ export async function* exec(request: ExecRequest, stream: ByteStream, options: P
     yield startedFrame();
     void feed(stream, streams);
     const failure: Uint8Array[] = [];
-    for await (const output of held(streams.output, failure)) yield outputFrame(output);
+    const frames = new OutputFrames();
+    for await (const output of held(streams.output, failure)) yield frames.of(output);
     if (!signal.aborted) yield* ending(await streams.exitCode(signal), request.command, failure);
   } finally {
     signal.removeEventListener('abort', hangUp);
@@ -44,7 +45,7 @@ const notStarted = Buffer.from('OCI runtime exec failed: ');
 async function* held(output: AsyncIterable<ProcessOutput>, failure: Uint8Array[]): AsyncIterable<ProcessOutput> {
   let first = true;
   for await (const piece of output) {
-    if (first && notStarted.equals(piece.bytes.subarray(0, notStarted.length))) failure.push(piece.bytes);
+    if (first && notStarted.equals(piece.bytes.subarray(0, notStarted.length))) failure.push(Buffer.from(piece.bytes));
     else yield piece;
     first = false;
   }
@@ -57,7 +58,7 @@ function* ending(code: number, command: readonly string[], failure: readonly Uin
     yield statusFrame({ status: 'Failure', message, reason, ...(details ? { details } : {}), code: status });
     return;
   }
-  if (complaint.length > 0) yield outputFrame({ from: 1, bytes: complaint });
+  if (complaint.length > 0) yield new OutputFrames().of({ from: 1, bytes: complaint });
   yield code === 0 ? statusFrame({ status: 'Success' }) : statusFrame({
     status: 'Failure', message: `command terminated with non-zero exit code: error executing command [${command.join(' ')}], exit code ${code}`,
     reason: 'NonZeroExitCode', details: { causes: [{ reason: 'ExitCode', message: String(code) }] },

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { ByteStream } from '../../shared/byte-stream.ts';
 import { carry, resetSocket, SocketReader } from '../../shared/carry.ts';
-import { pacedWrite } from '../../shared/paced-write.ts';
+import { PacedWriter } from '../../shared/paced-writer.ts';
 import type { StreamRequest } from '../../shared/protocol.ts';
 import { notFound, StatusError } from '../../shared/status.ts';
 
@@ -18,8 +18,8 @@ export interface PortForwardOptions {
 const connectMs = 10_000;
 
 /**
- * One TCP connection to a port of a pod: yields what the pod sends, while it sends the pod what comes from `stream`;
- * either direction ends by itself.
+ * One TCP connection to a port of a pod: sends what the pod sends, and the pod what comes from `stream`; either direction
+ * ends by itself. Yields nothing: each piece would pass through more hands.
  * @throws StatusError when the port cannot be reached
  */
 export async function* portForward(request: PortForwardRequest, stream: ByteStream, options: PortForwardOptions, signal: AbortSignal): AsyncIterable<Uint8Array> {
@@ -30,7 +30,7 @@ export async function* portForward(request: PortForwardRequest, stream: ByteStre
   signal.addEventListener('abort', stop, { once: true });
   try {
     const fed = feed(stream, socket);
-    for (let bytes = await reader.next(); bytes; bytes = await reader.next()) yield bytes;
+    for (let bytes = await reader.next(); bytes; bytes = await reader.next()) await stream.write(bytes);
     stream.end();
     await fed;
   } finally {
@@ -78,7 +78,9 @@ async function open({ namespace, pod, uid, port }: PortForwardRequest | RelayReq
 /** Never rejects. */
 async function feed(stream: ByteStream, socket: Socket): Promise<void> {
   try {
-    for (let chunk = await stream.read(); chunk; chunk = await stream.read()) await pacedWrite(socket, chunk);
+    const writer = new PacedWriter(socket);
+    await stream.flow((bytes) => writer.write([bytes]));
+    writer.flush();
     socket.end();
   } catch {
     socket.destroy();

@@ -1,6 +1,6 @@
 import type { ByteStream } from '../../shared/byte-stream.ts';
 import { notFound, StatusError, type StatusDetails } from '../../shared/status.ts';
-import { channels, FrameReader, readSize, streamFrame, type FramePiece } from '../../shared/stream-frames.ts';
+import { channels, frameHeadBytes, FrameReader, putFrameHead, readSize, streamFrame, type FramePiece } from '../../shared/stream-frames.ts';
 import { RuntimeError, type ProcessOutput, type ProcessStreams, type Runtime } from '../runtime/runtime.ts';
 
 /** Whose container is meant. */
@@ -51,7 +51,18 @@ async function take({ channel, bytes }: FramePiece, streams: ProcessStreams): Pr
   if (size) void streams.resize(size.width, size.height);
 }
 
-export const outputFrame = ({ from, bytes }: ProcessOutput): Uint8Array => streamFrame(from, bytes);
+/** Makes frames of output in one buffer: each is good until the next, which is made once it has been sent. */
+export class OutputFrames {
+  #buffer = Buffer.alloc(0);
+
+  of({ from, bytes }: ProcessOutput): Uint8Array {
+    const size = frameHeadBytes + bytes.length;
+    if (size > this.#buffer.length) this.#buffer = Buffer.allocUnsafeSlow(size);
+    putFrameHead(this.#buffer, from, bytes.length);
+    this.#buffer.set(bytes, frameHeadBytes);
+    return this.#buffer.subarray(0, size);
+  }
+}
 
 /** The first frame: the process runs. */
 export const startedFrame = (): Uint8Array => streamFrame(channels.status, new Uint8Array(0));

@@ -184,11 +184,12 @@ export class Volumes {
     const base = this.#path(pod, volume, resolved);
     const subPath = mount.subPathExpr ? expandAll(mount.subPathExpr, lookup) : mount.subPath;
     const source = subPath ? await this.#subPath(pod, container, mount, index, base, subPath) : base;
-    const propagation = { None: 'rprivate', HostToContainer: 'rslave', Bidirectional: 'rshared' } as const;
+    const propagation = mount.mountPropagation === 'HostToContainer' ? 'rslave' : mount.mountPropagation === 'Bidirectional' ? 'rshared' : undefined;
     return {
       Type: 'bind', Source: source, Target: mount.mountPath.startsWith('/') ? mount.mountPath : `/${mount.mountPath}`,
       ReadOnly: (mount.readOnly ?? false) || resolved.readOnly,
-      BindOptions: { Propagation: propagation[mount.mountPropagation ?? 'None'] },
+      // Left to the engine where nothing is asked for: private, except over its own directory, which it shares only as a slave.
+      ...(propagation ? { BindOptions: { Propagation: propagation } } : {}),
     };
   }
 

@@ -55,12 +55,12 @@ export class FleetMaster {
     return this.#process!.pid!;
   }
 
-  /** Starts the process; resolves once the API says that it is ready, with the time of the start. */
-  async start(): Promise<number> {
+  /** Starts the process, with options beside the usual ones; resolves once the API says that it is ready, with the time of the start. */
+  async start(options: readonly string[] = []): Promise<number> {
     const startedMs = nowMs();
     this.#process = spawn(process.execPath, [
       ...masterFlags, program, 'master', '--data-dir', this.directory, '--bind-address', '0.0.0.0', '--advertise-address', '127.0.0.1', '--port', String(this.port),
-      '--service-cidr', serviceCidr, '--cluster-cidr', '10.128.0.0/9', '--log-level', process.env['LOG_LEVEL'] ?? 'error',
+      '--service-cidr', serviceCidr, '--cluster-cidr', '10.128.0.0/9', '--log-level', process.env['LOG_LEVEL'] ?? 'error', ...options,
     ], { stdio: ['ignore', 'inherit', 'inherit'] });
     await this.#untilReady();
     return startedMs;

@@ -1,21 +1,18 @@
 import type { Duplex } from 'node:stream';
-import type { KubeObject } from '../../shared/meta.ts';
 import { isObject } from '../registry/field-set.ts';
 import { bind, type BindingTarget } from '../registry/binding.ts';
 import { evict } from '../registry/eviction.ts';
-import { applyPatch } from '../registry/patch.ts';
-import { fromScale, toScale } from '../registry/scale.ts';
 import type { User } from '../registry/types.ts';
-import { badRequest, fieldRequired, invalid, unsupportedMediaType } from '../../shared/status.ts';
-import { sendJson, sendSuccess } from './answer.ts';
-import { mediaType } from './body.ts';
+import { badRequest, fieldRequired, invalid } from '../../shared/status.ts';
+import { sendSuccess } from './answer.ts';
 import { checkStrict, readDocument } from './document.ts';
 import { ephemeralContainers } from './ephemeral-containers.ts';
 import type { Exchange } from './exchange.ts';
 import { noSuchMethod, noSuchResource } from './kinds.ts';
-import { patchObject, readPatch } from './patch.ts';
+import { patchObject } from './patch.ts';
 import { writeOptions } from './options.ts';
 import type { ResourceRequest } from './request.ts';
+import { scale } from './scale.ts';
 import { sendObject, type Call } from './call.ts';
 
 /** Serves containers' logs; implemented by whoever can reach the nodes. */
@@ -93,35 +90,6 @@ async function updateStatus(call: Call): Promise<void> {
   const options = writeOptions(x, 'UpdateOptions', 'status');
   checkStrict(kind, body, options.fieldValidation, x.warn);
   sendObject(call, 200, await registry.update(kind, request.namespace, request.name, document, options));
-}
-
-const scaleKind = { kind: 'Scale', apiVersion: 'autoscaling/v1' };
-
-async function scale(call: Call): Promise<void> {
-  const { x, kind, request: { namespace, name }, options: { registry } } = call;
-  const change = await scaleChange(call);
-  if (!change) return sendJson(x, 200, toScale(kind, registry.get(kind, namespace, name).object));
-  const stored = await registry.modify(kind, namespace, name, change, writeOptions(x, 'UpdateOptions', 'scale'));
-  sendJson(x, 200, toScale(kind, stored.object));
-}
-
-/** What the request does to the scaled object; undefined for a GET. */
-async function scaleChange(call: Call): Promise<((current: KubeObject) => unknown) | undefined> {
-  const { x, kind } = call;
-  switch (x.info.verb) {
-    case 'get': return undefined;
-    case 'update': {
-      const { document } = await readDocument(x, scaleKind);
-      return (current) => fromScale(kind, current, document);
-    }
-    case 'patch': {
-      const media = mediaType(x.req);
-      if (media.startsWith('application/apply-patch')) throw unsupportedMediaType('server-side apply of scale is not supported');
-      const patch = await readPatch(call, media);
-      return (current) => fromScale(kind, current, applyPatch(kind, toScale(kind, current), patch.type === 'strategic' ? { ...patch, type: 'merge' } : patch));
-    }
-    default: throw noSuchMethod();
-  }
 }
 
 const bindingKind = { kind: 'Binding', apiVersion: 'v1' };

@@ -7,6 +7,9 @@ const type = 'kubernetes.io/service-account-token';
 const nameAnnotation = 'kubernetes.io/service-account.name';
 const uidAnnotation = 'kubernetes.io/service-account.uid';
 
+/** A token is made anew when the key that signed it is no longer good: that is no change of anything. */
+const checkAgainMs = 86_400_000;
+
 /** Secrets of an account are few and found by looking at those of its namespace. */
 function* secretsOf(account: ServiceAccount, { registry }: Context): Generator<string> {
   const { namespace = '', name } = account.metadata;
@@ -37,6 +40,7 @@ export const accountSecrets = defineController({
       return;
     }
     await fill(secret, account, context);
+    return { requeueAfterMs: checkAgainMs };
   },
 });
 

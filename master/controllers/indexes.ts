@@ -1,3 +1,4 @@
+import { nodes } from '../../shared/kinds/node.ts';
 import type { Pod } from '../../shared/kinds/pod.ts';
 import { pods } from '../../shared/kinds/pod.ts';
 import { replicationControllers, type ReplicationController } from '../../shared/kinds/replicationcontroller.ts';
@@ -32,6 +33,7 @@ export class Indexes {
   readonly #groups = new Map<string, Map<string, PodGroup>>();
   readonly #byNode = new Map<string, Set<string>>();
   readonly #ended = new Set<string>();
+  readonly #existing = new Set<string>();
   /** Services by the pods that they select. */
   readonly services = new SelectorIndex();
   /** Replication controllers by the pods that they select. */
@@ -47,6 +49,7 @@ export class Indexes {
     this.#setOwners(key, gone ? [] : (change.object.metadata.ownerReferences ?? []).map((owner) => owner.uid));
     switch (change.kind.prefix) {
       case pods.prefix: this.#setPod(change, gone ? undefined : change.object as Pod); break;
+      case nodes.prefix: if (gone) this.#existing.delete(change.name); else this.#existing.add(change.name); break;
       case services.prefix: this.services.set(change.namespace, change.name, gone ? undefined : (change.object as Service).spec.selector); break;
       case replicationControllers.prefix:
         this.replicationControllers.set(change.namespace, change.name, gone ? undefined : (change.object as ReplicationController).spec.selector);
@@ -87,6 +90,11 @@ export class Indexes {
   /** Names of the nodes that pods are bound to, whether they exist or not. */
   nodesWithPods(): Iterable<string> {
     return this.#byNode.keys();
+  }
+
+  /** Whether a node is known; while the store is being read at the start, one that exists may not be yet. */
+  hasNode(name: string): boolean {
+    return this.#existing.has(name);
   }
 
   /** Keys of pods that have succeeded or failed. */

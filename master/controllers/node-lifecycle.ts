@@ -75,7 +75,7 @@ async function look(name: string, health: NodeHealth, notBeforeMs: number, conte
   const seen = Math.max(health.seenMs(name) ?? clock.monotonic(), settings.lastSeen?.(name) ?? 0);
   const leftMs = seen + graceOf - clock.monotonic();
   let node: Node = found;
-  if (leftMs <= 0 && readyCondition(found)?.status !== 'Unknown') node = await markUnknown(found, context);
+  if (leftMs <= 0 && readyCondition(found)?.status !== 'Unknown') node = await markUnknown(found, toTime(clock.now() - (clock.monotonic() - seen)), context);
   node = await taint(node, !health.allLost, context);
   const unknown = readyCondition(node)?.status === 'Unknown';
   if (unknown) await markPodsNotReady(name, context);
@@ -85,18 +85,19 @@ async function look(name: string, health: NodeHealth, notBeforeMs: number, conte
   return waits.length > 0 ? { requeueAfterMs: Math.min(...waits) } : undefined;
 }
 
-async function markUnknown(node: Node, { registry, recorder, clock }: Context): Promise<Node> {
+/** `heard`: when the node was last heard of. */
+async function markUnknown(node: Node, heard: string, { registry, recorder, clock }: Context): Promise<Node> {
   const name = node.metadata.name ?? '';
   if (readyCondition(node)?.status === 'True') recorder.event(node, 'Normal', 'NodeNotReady', `Node ${name} status is now: NodeNotReady`, component);
   const now = toTime(clock.now());
   return orGone(node, registry.modify(nodes, '', name, (current) => ({
-    ...current, status: { ...current.status, conditions: unknownConditions(current, now) },
+    ...current, status: { ...current.status, conditions: unknownConditions(current, now, heard) },
   }), { subresource: 'status', preconditions: { uid: node.metadata.uid ?? '' } }));
 }
 
-function unknownConditions({ metadata, status }: Node, now: string): NodeCondition[] {
+function unknownConditions({ metadata, status }: Node, now: string, heard: string): NodeCondition[] {
   const known = (status.conditions ?? []).map((condition) => (!reported.includes(condition.type) || condition.status === 'Unknown' ? condition : {
-    ...condition, status: 'Unknown', reason: 'NodeStatusUnknown', message: 'Kubelet stopped posting node status.', lastTransitionTime: now,
+    ...condition, status: 'Unknown', reason: 'NodeStatusUnknown', message: 'Kubelet stopped posting node status.', lastHeartbeatTime: heard, lastTransitionTime: now,
   }));
   const missing = reported.filter((type) => !known.some((condition) => condition.type === type)).map((type) => ({
     type, status: 'Unknown', reason: 'NodeStatusNeverUpdated', message: 'Kubelet never posted node status.',

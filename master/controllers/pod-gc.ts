@@ -22,10 +22,10 @@ export function podGc(): Controller {
       { kind: some(nodes), keys: ({ name, type }) => (type === 'MODIFIED' ? [] : [`node/${name}`]) },
       {
         kind: some(pods),
-        *keys({ object, previous, type }, { registry }) {
+        *keys({ object, previous, type }, { indexes }) {
           const pod = object as Pod;
           const { nodeName } = pod.spec;
-          if (nodeName && type !== 'DELETED' && (previous as Pod | undefined)?.spec.nodeName !== nodeName && !registry.stored(nodes, '', nodeName)) yield `node/${nodeName}`;
+          if (nodeName && type !== 'DELETED' && (previous as Pod | undefined)?.spec.nodeName !== nodeName && !indexes.hasNode(nodeName)) yield `node/${nodeName}`;
           if (isEnded(pod) && type !== 'DELETED') yield ended;
         },
       },

@@ -3,6 +3,7 @@ import type { Node, Taint } from '../../shared/kinds/node.ts';
 import { pods, type Pod } from '../../shared/kinds/pod.ts';
 import { isNotFound } from '../../shared/status.ts';
 import { fromTime, toTime } from '../../shared/time.ts';
+import { covers } from '../../shared/tolerations.ts';
 import { some, type Context } from './controller.ts';
 import { removeIfThere } from './ensure.ts';
 import { isEnded } from './pod.ts';
@@ -42,11 +43,6 @@ function toleratedSeconds(tolerations: readonly Toleration[], taint: Taint): num
   const covering = tolerations.filter((toleration) => covers(toleration, taint));
   if (covering.length === 0) return undefined;
   return Math.min(...covering.map(({ tolerationSeconds }) => (tolerationSeconds === undefined ? Infinity : Math.max(0, tolerationSeconds))));
-}
-
-function covers({ key, operator = 'Equal', value = '', effect }: Toleration, taint: Taint): boolean {
-  if ((effect && effect !== taint.effect) || (key && key !== taint.key)) return false;
-  return operator === 'Exists' || (Boolean(key) && value === (taint.value ?? ''));
 }
 
 async function evictPod(pod: Pod, { registry, recorder, clock }: Context): Promise<void> {

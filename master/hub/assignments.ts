@@ -21,6 +21,8 @@ import { Tombstones } from './tombstones.ts';
 const maxTombstones = 256;
 /** Log entries read at start for removals that agents may not have heard of. */
 const replayed = 20_000;
+/** Log entries looked at between two turns of the event loop. */
+const logSlice = 1000;
 /** Older versions looked at, at most, to find out whether a pod changed for its agent. */
 const maxSteps = 64;
 
@@ -100,17 +102,21 @@ export class Assignments {
   /** Reads what is stored, then follows the changes until `signal` aborts; `onChanges` is told after each batch. */
   async load(pause: () => Promise<void>, onChanges: (changes: readonly KindChange[]) => void, signal: AbortSignal): Promise<void> {
     const loadedAt = this.#revision;
-    await this.services.load(this.#registry, pause);
-    let count = 0;
-    for (const entry of this.#registry.store.range(pods.prefix)) {
-      this.#place(this.#registry.wrap<Pod>(entry).object, entry.revision, false);
-      if (++count % 256 === 0) await pause();
+    await this.#registry.read({ kinds: readAtStart, take: (object) => this.#stored(object) }, signal);
+    for (let from = this.#horizon; from < loadedAt && !signal.aborted; from += logSlice) {
+      for (const change of this.#registry.deletions(from, Math.min(from + logSlice, loadedAt))) this.#deletedBefore(change);
+      await pause();
     }
     this.#dirty.clear();
-    this.#registry.changes(this.#horizon, (changes) => {
-      for (const change of changes) this.#apply(change, loadedAt);
+    this.#registry.changes(loadedAt, (changes) => {
+      for (const change of changes) this.#apply(change);
       onChanges(changes);
     }, signal);
+  }
+
+  #stored(object: KindChange): void {
+    if (object.kind.prefix === pods.prefix) this.#place(object.object as Pod, object.revision, false);
+    else this.services.stored(object);
   }
 
   /** Nodes for which something of their own changed since the last call, with what to send. */
@@ -154,31 +160,33 @@ export class Assignments {
     return this.#nodes.get(node)?.pods.get(`${namespace}/${name}`)?.uid === uid;
   }
 
-  #apply(change: KindChange, loadedAt: number): void {
-    const before = change.revision <= loadedAt;
+  #apply(change: KindChange): void {
     switch (change.kind.prefix) {
-      case services.prefix: case endpointSlices.prefix:
-        if (!before) this.services.apply(change);
-        else if (change.type === 'DELETED') this.services.removedBefore(change);
-        break;
-      case pods.prefix: this.#applyPod(change, before); break;
-      case configMaps.prefix: case secrets.prefix: case persistentVolumeClaims.prefix:
-        if (!before || change.type === 'DELETED') this.#applyDependency(change);
-        break;
+      case services.prefix: case endpointSlices.prefix: this.services.apply(change); break;
+      case pods.prefix: this.#applyPod(change); break;
+      case configMaps.prefix: case secrets.prefix: case persistentVolumeClaims.prefix: this.#applyDependency(change); break;
     }
-    if (!before) this.#revision = change.revision;
+    this.#revision = change.revision;
   }
 
-  #applyPod(change: KindChange, before: boolean): void {
+  /** Takes a deletion from before this index was made. */
+  #deletedBefore(change: KindChange): void {
+    switch (change.kind.prefix) {
+      case services.prefix: case endpointSlices.prefix: this.services.removedBefore(change); break;
+      case pods.prefix: this.#applyPod(change); break;
+      case configMaps.prefix: case secrets.prefix: case persistentVolumeClaims.prefix: this.#applyDependency(change); break;
+    }
+  }
+
+  #applyPod(change: KindChange): void {
     const pod = change.object as Pod;
-    if (change.type === 'DELETED') {
-      const key = `${change.namespace}/${change.name}`;
-      const known = this.#nodes.get(this.#places.get(key) ?? '')?.pods.get(key);
-      if (known && known.revision > change.revision) return;
-      const node = this.#places.get(key) ?? pod.spec.nodeName;
-      if (known) this.#displace(key, change.revision);
-      else if (node) this.#goneBefore(node, key, pod, change.revision);
-    } else if (!before) this.#place(pod, change.revision, true, change);
+    if (change.type !== 'DELETED') return this.#place(pod, change.revision, true, change);
+    const key = `${change.namespace}/${change.name}`;
+    const known = this.#nodes.get(this.#places.get(key) ?? '')?.pods.get(key);
+    if (known && known.revision > change.revision) return;
+    const node = this.#places.get(key) ?? pod.spec.nodeName;
+    if (known) this.#displace(key, change.revision);
+    else if (node) this.#goneBefore(node, key, pod, change.revision);
   }
 
   /** A pod that went before this index was made: its agent may still hold it, and what only it needed. */
@@ -356,6 +364,9 @@ export class Assignments {
 }
 
 const dependencyKinds = { secret: secrets as unknown as Kind, configMap: configMaps as unknown as Kind, claim: persistentVolumeClaims as unknown as Kind };
+
+/** Kinds that are read at the start: all else is looked up when it is needed. */
+const readAtStart: readonly Kind[] = [services as unknown as Kind, endpointSlices as unknown as Kind, pods as unknown as Kind];
 
 const typeOf = (key: string): string => key.slice(0, key.indexOf('/'));
 /** Types of items that not every agent knows. */

@@ -66,10 +66,13 @@ export class Delivery {
     const { link, assignments: { epoch } } = this.#options;
     if (revision <= this.#sent) return;
     if (!own && shared.length === 0) return;
-    const full = this.#unacknowledged >= maxUnacknowledged || link.bufferedBytes > maxBufferedBytes;
+    // With all acknowledged only a stream's data can wait, of which there never is so much.
+    const full = this.#unacknowledged > 0 && (this.#unacknowledged >= maxUnacknowledged || link.bufferedBytes > maxBufferedBytes);
     if (this.#behind || full) { this.#behind = true; return; }
     const frames = own ? syncFrames({ epoch, from: this.#sent, revision, removed: own.removed, more: shared.length > 0 }, own.items) : [];
-    for (const frame of [...frames, ...shared]) link.send(frame);
+    const alone = frames.length + shared.length === 1;
+    for (const frame of frames) link.send(frame, undefined, alone);
+    for (const frame of shared) link.send(frame, undefined, alone);
     this.#sent = revision;
     this.#unacknowledged++;
   }

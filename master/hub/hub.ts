@@ -8,12 +8,14 @@ import type { Log } from '../../shared/log.ts';
 import { maxFrameBytes, type Payload, type StreamRequest } from '../../shared/protocol.ts';
 import { Scope } from '../../shared/scope.ts';
 import { ServerSockets, type FrameSocket } from '../../shared/socket.ts';
+import { toTime } from '../../shared/time.ts';
 import type { EventRecorder } from '../registry/events.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { KindChange, User } from '../registry/types.ts';
 import { Assignments } from './assignments.ts';
 import { answerEnrolment, renewCertificate, type Enroller } from './enrolment.ts';
 import { writeEvents } from './event-reports.ts';
+import { FrameDecoder } from './frame-decoder.ts';
 import { Gate } from './gate.ts';
 import { renewLeases } from './leases.ts';
 import { NetworkIndex } from './network-index.ts';
@@ -78,6 +80,7 @@ export class Hub {
   /** Connections that nodes have made since the count was last cleared. */
   readonly #arrivals = new Map<string, number>();
   readonly #sending = new Gate(32);
+  readonly #decoder = new FrameDecoder();
   readonly #reports: ReportHandlers;
   readonly #peers = new PeerTable();
   /** Networks that connected agents want to know the nodes of. */
@@ -98,7 +101,7 @@ export class Hub {
       node: (node, object) => writing.run(async () => {
         // Writing would make the Node again.
         if (options.admits?.(node) === false) throw new Error(`node "${node}" was deleted`);
-        await writeNode(registry, log, node, object);
+        await writeNode(registry, log, node, object, toTime(options.clock.now()), (about, type, reason, message) => options.recorder?.event(about, type, reason, message, 'kubelet'));
       }),
       events: (node, reports) => writing.run(() => writeEvents(registry, log, node, reports)),
     };
@@ -113,8 +116,7 @@ export class Hub {
       const version = this.#sessions.get(node)?.session.about?.agentVersion ?? '';
       scope.start(() => telling.run(() => tellWithheld({ registry, log, recorder, now: () => clock.now() }, node, version, pod, types)));
     });
-    await this.#peers.load(registry, () => sleep(clock, 0, signal));
-    await assignments.load(() => sleep(clock, 0, signal), (changes) => this.#changed(changes), scope.signal);
+    await Promise.all([this.#peers.load(registry, scope.signal), assignments.load(() => sleep(clock, 0, signal), (changes) => this.#changed(changes), scope.signal)]);
     this.#sharedAt = assignments.revision;
     assignments.services.take(0, 0);
     this.#assignments = assignments;
@@ -159,7 +161,7 @@ export class Hub {
     const older = this.#sessions.get(node);
     older?.session.bye('replaced by a newer session of this node', true);
     const session = new Session({
-      node, socket, clock, log, assignments, masterVersion, heartbeatMs, leaseMs: this.#graceMs, sending: this.#sending, reports: this.#reports,
+      node, socket, clock, log, assignments, decoder: this.#decoder, masterVersion, heartbeatMs, leaseMs: this.#graceMs, sending: this.#sending, reports: this.#reports,
       settings: () => settings(node),
       admitted: () => this.#options.admits?.(node) ?? true,
       ...(this.#options.enroller.renew ? { renew: (request) => renewCertificate(this.#options.enroller, node, request) } : {}),

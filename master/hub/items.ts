@@ -73,11 +73,23 @@ function withoutBookkeeping(metadata: ObjectMeta): ObjectMeta {
   return rest;
 }
 
-export function serviceItem({ metadata, spec }: Service, revision: number): ServiceItem {
+/**
+ * Addresses outside the cluster that lead to a service: of its spec, and of its load balancer if that is no proxy and is
+ * not meant to turn clients away, which nodes do not do.
+ */
+function externalAddresses({ spec, status }: Service): string[] {
+  const balanced = spec.type === 'LoadBalancer' && !spec.loadBalancerSourceRanges?.length ? status.loadBalancer?.ingress ?? [] : [];
+  return [...spec.externalIPs ?? [], ...balanced.flatMap(({ ip, ipMode }) => (ip && ipMode !== 'Proxy' ? [ip] : []))];
+}
+
+export function serviceItem(service: Service, revision: number): ServiceItem {
+  const { metadata, spec } = service;
+  const externalIPs = externalAddresses(service);
   return {
     type: 'service', revision, namespace: metadata.namespace ?? '', name: metadata.name ?? '',
     serviceType: spec.type,
     clusterIPs: spec.type === 'ExternalName' ? [] : spec.clusterIPs ?? (spec.clusterIP ? [spec.clusterIP] : []),
+    ...(externalIPs.length > 0 ? { externalIPs } : {}),
     ...(spec.externalName ? { externalName: spec.externalName } : {}),
     ports: (spec.ports ?? []).map(({ name, protocol, port, nodePort, appProtocol }) => ({
       name: name ?? '', protocol, port, ...(nodePort ? { nodePort } : {}), ...(appProtocol ? { appProtocol } : {}),

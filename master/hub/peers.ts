@@ -1,3 +1,4 @@
+import type { Kind } from '../../shared/kind.ts';
 import { nodes, type Node } from '../../shared/kinds/node.ts';
 import type { Peer } from '../../shared/peers.ts';
 import { ipNumber, parseRange, type Range } from '../registry/ipam-range.ts';
@@ -16,12 +17,9 @@ export class PeerTable {
   /** By address; made when it is needed. */
   #sorted: { readonly at: number; readonly peer: Peer }[] | undefined;
 
-  async load(registry: Registry, pause: () => Promise<void>): Promise<void> {
-    let count = 0;
-    for (const node of registry.each<Node>(nodes)) {
-      this.#set(node.metadata.name ?? '', peerOf(node));
-      if (++count % 256 === 0) await pause();
-    }
+  /** Reads what is stored; resolves when all of it is known, or soon after `signal` aborts. */
+  load(registry: Registry, signal: AbortSignal): Promise<void> {
+    return registry.read({ kinds: [nodes as unknown as Kind], take: ({ name, object }) => this.#set(name, peerOf(object as Node)) }, signal);
   }
 
   /** Takes a change of a Node; undefined when it is none for its neighbours. */

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { ByteStream } from '../../shared/byte-stream.ts';
 import { sleep, type Clock } from '../../shared/clock.ts';
 import { pods } from '../../shared/kinds/pod.ts';
-import { pacedWrite } from '../../shared/paced-write.ts';
+import { PacedWriter } from '../../shared/paced-writer.ts';
 import type { StreamRequest } from '../../shared/protocol.ts';
 import { badRequest, fieldForbidden, fieldInvalid, internalError, invalid, StatusError, unavailable, type FieldError } from '../../shared/status.ts';
 import { fromTime, isTime } from '../../shared/time.ts';
@@ -58,7 +58,9 @@ export class PodLogs {
     const gone = (): void => log.reset(499, 'the client went away');
     res.once('close', gone);
     try {
-      for await (const bytes of log) await pacedWrite(res, bytes);
+      const writer = new PacedWriter(res);
+      await log.flow((bytes) => writer.write([bytes]));
+      writer.flush();
       res.end();
     } catch (error) {
       // The head is out: all that is left is to say that this is not the end of the log.

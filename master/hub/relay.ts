@@ -61,7 +61,7 @@ export function splice(a: ByteStream, b: ByteStream): void {
 /** Never rejects: a stream that is reset has told the other. */
 async function pump(from: ByteStream, to: ByteStream): Promise<void> {
   try {
-    for (let bytes = await from.read(); bytes; bytes = await from.read()) await to.write(bytes);
+    await from.flow((bytes) => to.pass(bytes));
     to.end();
   } catch {
     // Told.

@@ -3,7 +3,6 @@ import { endpointSlices, type EndpointSlice } from '../../shared/kinds/endpoints
 import { services, type Service } from '../../shared/kinds/service.ts';
 import { deflateFrame, encodeMessage, encodeSync, packItem, type EndpointsItem, type Item, type SlicePatch } from '../../shared/protocol.ts';
 import type { KindChange } from '../registry/types.ts';
-import type { Registry } from '../registry/registry.ts';
 import { endpointsItem, serviceItem } from './items.ts';
 import { Tombstones } from './tombstones.ts';
 
@@ -34,17 +33,10 @@ export class ServiceTable {
     return this.#tombstones.horizon;
   }
 
-  /** Reads all of them, a slice of the work at a time. */
-  async load(registry: Registry, pause: () => Promise<void>): Promise<void> {
-    for (const kind of [services, endpointSlices] as const) {
-      let count = 0;
-      for (const entry of registry.store.range(kind.prefix)) {
-        const { object } = registry.wrap<Service | EndpointSlice>(entry);
-        const item = itemOf(kind.prefix, object, entry.revision);
-        if (item) this.#entries.set(keyOf(kind.prefix, object.metadata.namespace ?? '', object.metadata.name ?? ''), { revision: entry.revision, packed: packItem(item) });
-        if (++count % 256 === 0) await pause();
-      }
-    }
+  /** Takes a stored service or slice, when the table is loaded. */
+  stored({ kind, namespace, name, object, revision }: KindChange): void {
+    const item = itemOf(kind.prefix, object, revision);
+    if (item) this.#entries.set(keyOf(kind.prefix, namespace, name), { revision, packed: packItem(item) });
   }
 
   /** Takes a change of a service or slice; returns false for one that was already seen. */

@@ -38,10 +38,16 @@ export class SessionLink {
     return this.#socket.bufferedBytes;
   }
 
-  /** Sends a frame; `sent` is called once, when the network has taken it or never will. */
-  send(frame: Uint8Array, sent?: () => void): void {
-    if (!this.#over) this.#socket.send(frame, sent);
+  /** Sends a frame; `sent` is called once, when the network has taken it or never will. `alone`: as {@link FrameSocket.send}. */
+  send(frame: Uint8Array, sent?: () => void, alone?: boolean): void {
+    if (!this.#over) this.#socket.send(frame, sent, alone);
     else sent?.();
+  }
+
+  /** Sends what was put together as its socket's `batches` want it. */
+  sendBatch(batch: Uint8Array, sent: () => void): void {
+    if (this.#over || !this.#socket.batches) sent();
+    else this.#socket.batches.send(batch, sent);
   }
 
   control<N extends MessageName>(name: N, payload: Payload<N>): void {

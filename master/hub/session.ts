@@ -4,11 +4,13 @@ import { Channel, relayWindow } from '../../shared/channel.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { EnrolAnswer } from '../../shared/enrolment.ts';
 import type { Log } from '../../shared/log.ts';
-import { agentKnows, agentLabels, decodeMessage, encodeMessage, isControl, ProtocolError, protocolVersion, type Handlers, type Payload, type StreamRequest } from '../../shared/protocol.ts';
+import { agentKnows, agentLabels, encodeMessage, isControl, ProtocolError, protocolVersion, type Handlers, type NodeTaint, type Payload, type StreamRequest } from '../../shared/protocol.ts';
+import type { Taint } from '../../shared/kinds/node.ts';
 import { networkTest, peersDigest, type Peer } from '../../shared/peers.ts';
 import type { FrameSocket } from '../../shared/socket.ts';
 import type { Assignments, NodeItems } from './assignments.ts';
 import { Delivery } from './delivery.ts';
+import type { FrameDecoder } from './frame-decoder.ts';
 import type { Gate } from './gate.ts';
 import type { PeerChange } from './peers.ts';
 import { Reading } from './reading.ts';
@@ -30,11 +32,19 @@ export interface ClusterSettings {
   readonly clusterCIDR?: string;
   /** Of the Node, beside those that are its agent's alone; absent while there is none. */
   readonly nodeLabels?: Record<string, string>;
+  /** Of the Node, those that its agent heeds; absent without any. */
+  readonly nodeTaints?: NodeTaint[];
 }
 
 /** What to tell an agent of its Node's labels, in a lasting order. */
 export function labelsForAgent(labels: Readonly<Record<string, string>> | undefined): Record<string, string> {
   return Object.fromEntries(Object.entries(labels ?? {}).filter(([key]) => !agentLabels.includes(key)).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** What to tell an agent of its Node's taints, in a lasting order. */
+export function taintsForAgent(taints: readonly Taint[] | undefined): Pick<ClusterSettings, 'nodeTaints'> {
+  const heeded = (taints ?? []).filter(({ effect }) => effect === 'NoExecute').sort((a, b) => (a.key < b.key ? -1 : 1));
+  return heeded.length === 0 ? {} : { nodeTaints: heeded.map(({ key, value, effect }) => ({ key, ...(value ? { value } : {}), effect })) };
 }
 
 export interface SessionOptions {
@@ -43,6 +53,8 @@ export interface SessionOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly assignments: Assignments;
+  /** One for all sessions. */
+  readonly decoder: FrameDecoder;
   readonly masterVersion: string;
   readonly heartbeatMs: number;
   readonly leaseMs: number;
@@ -114,7 +126,7 @@ export class Session {
     this.#intake = new ReportIntake({ link, reading, reports, lacksReports });
     this.#renewals = new Renewals({ link, renew });
     this.#tokens = new TokenAnswers({ link, reading, podToken });
-    this.channel = new Channel({ side: 'master', send: (frame, sent) => link.send(frame, sent), bufferedBytes: () => socket.bufferedBytes });
+    this.channel = new Channel({ side: 'master', send: (frame, sent) => link.send(frame, sent), bufferedBytes: () => socket.bufferedBytes, ...(socket.batches ? { batches: { ...socket.batches, send: (batch, sent) => link.sendBatch(batch, sent) } } : {}) });
   }
 
   /** Monotonic time of the last sign of life. */
@@ -231,7 +243,7 @@ export class Session {
     status: (report) => this.#intake.status(report),
     node: (report) => this.#intake.node(report),
     events: (report) => this.#intake.events(report),
-    heartbeat: () => this.#link.send(heartbeatAck),
+    heartbeat: () => this.#link.send(heartbeatAck, undefined, true),
     renew: (request) => this.#renewals.answer(request),
     token: (request) => this.#tokens.answer(request),
     upgradeStatus: (status) => this.#options.upgrading?.(status),
@@ -246,7 +258,7 @@ export class Session {
     try {
       if (!this.#hello && !isControl(bytes)) throw new ProtocolError('stream data before hello');
       if (!isControl(bytes)) return this.channel.receive(bytes);
-      const message = decodeMessage(bytes, 'agent');
+      const message = this.#options.decoder.decode(bytes);
       if (!this.#hello !== (message.name === 'hello')) throw new ProtocolError(`${message.name} ${this.#hello ? 'in an open session' : 'before hello'}`);
       (this.#handlers[message.name] as (payload: unknown) => void)(message.payload);
     } catch (error) {

@@ -7,7 +7,7 @@ import { serviceAccounts, type ServiceAccount } from '../../shared/kinds/service
 import type { KubeObject } from '../../shared/meta.ts';
 import { fromTime } from '../../shared/time.ts';
 import { accountUser, boundOf, claimsOf, legacyClaims, legacyIssuer, namedOf, type Bound, type Named } from './account-claims.ts';
-import { isSigned, readClaims, signToken, type Claims, type TokenKey } from './jwt.ts';
+import { isSigned, readClaims, signToken, type Claims, type TokenKeys } from './jwt.ts';
 import { quotedList } from './policy-rules.ts';
 import type { Registry } from './registry.ts';
 import type { User } from './types.ts';
@@ -15,7 +15,7 @@ import type { User } from './types.ts';
 export interface AccountTokensOptions {
   readonly registry: Registry;
   readonly clock: Clock;
-  readonly key: TokenKey;
+  readonly keys: TokenKeys;
   /** `iss` of the tokens, and the audience that the API itself is. */
   readonly issuer: string;
 }
@@ -47,8 +47,8 @@ const maxKnown = 4096;
  */
 export class AccountTokens {
   readonly #options: AccountTokensOptions;
-  /** SHA-256 of tokens that are signed well. In order of arrival; the oldest goes first. */
-  readonly #known = new Set<string>();
+  /** SHA-256 of tokens that are signed well → id of the key. In order of arrival; the oldest goes first. */
+  readonly #known = new Map<string, string>();
 
   constructor(options: AccountTokensOptions) {
     this.#options = options;
@@ -58,16 +58,12 @@ export class AccountTokens {
     return this.#options.issuer;
   }
 
-  get key(): TokenKey {
-    return this.#options.key;
-  }
-
   /** A token of an account. Resolves with it once it is signed. */
   async issue({ account, audiences, seconds, bound }: Issue): Promise<string> {
-    const { issuer, clock, key } = this.#options;
+    const { issuer, clock, keys } = this.#options;
     const forApi = audiences.every((audience) => audience === issuer);
     const extended = seconds === warnOnlySeconds && forApi && bound.pod !== undefined;
-    return signToken(key, claimsOf({
+    return signToken(keys.signing, claimsOf({
       issuer, audiences: audiences.length === 0 ? [issuer] : audiences, nowMs: clock.now(),
       lifeSeconds: extended ? extendedSeconds : seconds, warnAfterSeconds: extended ? seconds : undefined,
       bound: { namespace: account.metadata.namespace ?? '', account: namedOf(account), pod: bound.pod, secret: bound.secret, node: bound.node },
@@ -76,7 +72,7 @@ export class AccountTokens {
 
   /** The token of a Secret of type kubernetes.io/service-account-token. */
   issueLegacy(account: ServiceAccount, secret: string): Promise<string> {
-    return signToken(this.#options.key, legacyClaims(account.metadata.namespace ?? '', namedOf(account), secret));
+    return signToken(this.#options.keys.signing, legacyClaims(account.metadata.namespace ?? '', namedOf(account), secret));
   }
 
   /** Whether a Secret's token is one that is ours and of this account. */
@@ -107,10 +103,13 @@ export class AccountTokens {
 
   #signed(token: string): boolean {
     const hash = createHash('sha256').update(token).digest('base64');
-    if (this.#known.has(hash)) return true;
-    if (!isSigned(this.#options.key, token)) return false;
-    this.#known.add(hash);
-    if (this.#known.size > maxKnown) for (const oldest of this.#known) { this.#known.delete(oldest); break; }
+    const known = this.#known.get(hash);
+    const accepted = this.#options.keys.accepted();
+    if (known !== undefined) return accepted.some(({ id }) => id === known);
+    const by = accepted.find((key) => isSigned(key, token));
+    if (!by) return false;
+    this.#known.set(hash, by.id);
+    if (this.#known.size > maxKnown) for (const oldest of this.#known.keys()) { this.#known.delete(oldest); break; }
     return true;
   }
 

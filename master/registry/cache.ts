@@ -66,5 +66,6 @@ export class ParsedCache {
 
 /** Parses a stored JSON document. */
 export function parseDocument<T>(bytes: Uint8Array): T {
-  return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')) as T;
+  const text = bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return JSON.parse(text.toString('utf8')) as T;
 }

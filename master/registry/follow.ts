@@ -1,6 +1,6 @@
 import type { Kind } from '../../shared/kind.ts';
 import { storeKey, type Registry } from './registry.ts';
-import type { KindChange, Stored } from './types.ts';
+import type { KindChange } from './types.ts';
 
 export interface Follower {
   /** Every existing object once, as an ADDED change whose `bytes` are good during the call only, then every change. Other kinds than the ones asked for come too. */
@@ -8,9 +8,6 @@ export interface Follower {
   /** After each commit batch, with the revision of its last change. Not called for the listing. */
   readonly onBatch?: (revision: number) => void;
 }
-
-/** Objects listed before other work gets its turn. */
-const slice = 200;
 
 /**
  * Tells a follower the state of some kinds and then every change of any kind, without a gap: the subscription begins
@@ -27,18 +24,6 @@ export async function follow(registry: Registry, kinds: readonly Kind[], followe
     const last = changes[changes.length - 1];
     if (last) follower.onBatch?.(last.revision);
   }, signal);
-  let listed = 0;
-  for (const kind of kinds) {
-    for (const entry of registry.store.range(kind.prefix, { brief: true })) {
-      if (!touched.has(entry.key)) follower.onChange(asAdded(kind, registry.wrap(entry)));
-      if (++listed % slice === 0) await new Promise((resolve) => setImmediate(resolve));
-      if (signal.aborted) return;
-    }
-  }
+  await registry.read({ kinds, take: (object, key) => { if (!touched?.has(key)) follower.onChange(object); } }, signal);
   touched = undefined;
-}
-
-function asAdded(kind: Kind, stored: Stored): KindChange {
-  const { object, revision, bytes } = stored;
-  return { kind, namespace: object.metadata.namespace ?? '', name: object.metadata.name ?? '', revision, type: 'ADDED', bytes, object, previous: undefined };
 }

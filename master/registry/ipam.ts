@@ -65,6 +65,8 @@ export class ServiceAllocator implements Allocator {
       delete spec.clusterIPs;
       return;
     }
+    const asBefore = was && String([spec.ipFamilyPolicy, spec.ipFamilies]) === String([was.spec.ipFamilyPolicy, was.spec.ipFamilies]);
+    if (!asBefore && (spec.clusterIP !== 'None' || Object.keys(spec.selector ?? {}).length > 0)) checkFamilies(next);
     const kept = was && was.spec.type !== 'ExternalName' ? was.spec.clusterIP : undefined;
     const asked = spec.clusterIP || kept;
     if (asked && asked !== 'None' && asked !== kept) this.#checkAddress(next, asked);
@@ -232,3 +234,13 @@ export class NodeAllocator implements Allocator {
 
 /** A store key's segment cannot hold a slash. */
 const claimName = (cidr: string): string => cidr.replace('/', '_');
+
+/** Services have one address, an IPv4 one. What has neither address nor selector may say what it likes. */
+function checkFamilies(service: Service): void {
+  const { ipFamilyPolicy, ipFamilies = [] } = service.spec;
+  const errors = [
+    ...(ipFamilyPolicy === 'RequireDualStack' ? [fieldInvalid('spec.ipFamilyPolicy', ipFamilyPolicy, 'this cluster is not configured for dual-stack services')] : []),
+    ...ipFamilies.flatMap((family, index) => (family === 'IPv4' ? [] : [fieldInvalid(`spec.ipFamilies[${index}]`, family, 'not configured on this cluster')])),
+  ];
+  if (errors.length > 0) throw invalid(services, nameOf(service), errors);
+}

@@ -1,12 +1,21 @@
 import { createHash, createPublicKey, sign, verify, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 
-/** A key that signs tokens. RSA, for RS256: the one algorithm that every OpenID Connect client must understand. */
-export interface TokenKey {
+/** What a token is checked with. */
+export interface CheckKey {
   /** `kid`: SHA-256 over the public key's SPKI, base64url, as the apiserver names its keys. */
   readonly id: string;
-  readonly privateKey: KeyObject;
   readonly publicKey: KeyObject;
+}
+
+/** A key that signs tokens. RSA, for RS256: the one algorithm that every OpenID Connect client must understand. */
+export interface TokenKey extends CheckKey { readonly privateKey: KeyObject }
+
+/** Keys that come and go: one signs, and what others have signed before it is good for a while. */
+export interface TokenKeys {
+  readonly signing: TokenKey;
+  /** Those whose tokens are good now, the one that signs first. */
+  accepted(): readonly CheckKey[];
 }
 
 export type Claims = Readonly<Record<string, unknown>>;
@@ -17,9 +26,12 @@ const signAsync = promisify(sign);
 
 /** A key pair from its private half. */
 export function tokenKey(privateKey: KeyObject): TokenKey {
-  const publicKey = createPublicKey(privateKey);
-  const id = createHash('sha256').update(publicKey.export({ type: 'spki', format: 'der' })).digest('base64url');
-  return { id, privateKey, publicKey };
+  return { ...checkKey(createPublicKey(privateKey)), privateKey };
+}
+
+/** The half of a key pair that others may have. */
+export function checkKey(publicKey: KeyObject): CheckKey {
+  return { id: createHash('sha256').update(publicKey.export({ type: 'spki', format: 'der' })).digest('base64url'), publicKey };
 }
 
 const encode = (part: unknown): string => Buffer.from(JSON.stringify(part)).toString('base64url');
@@ -38,7 +50,7 @@ export function readClaims(token: string): Claims | undefined {
 }
 
 /** Whether the key signed this token, with the algorithm that it is for. */
-export function isSigned(key: TokenKey, token: string): boolean {
+export function isSigned(key: CheckKey, token: string): boolean {
   const [head = '', body = '', signature = ''] = token.split('.');
   const header = decodePart(head);
   // The algorithm is ours to say, not the token's: `none` and HMAC with a public key are old tricks.

@@ -99,10 +99,15 @@ function validateOwners(metadata: ObjectMeta): FieldError[] {
   return errors;
 }
 
+/** Those without a domain that Kubernetes knows. */
+const standardFinalizers: ReadonlySet<string> = new Set(['kubernetes', 'orphan', 'foregroundDeletion']);
+
 function validateFinalizers(metadata: ObjectMeta): FieldError[] {
   return (metadata.finalizers ?? []).flatMap((finalizer, index) => {
     const at = `metadata.finalizers[${index}]`;
-    return qualifiedNameErrors(finalizer).map((why) => fieldInvalid(at, finalizer, why));
+    const errors = qualifiedNameErrors(finalizer).map((why) => fieldInvalid(at, finalizer, why));
+    if (!finalizer.includes('/') && !standardFinalizers.has(finalizer)) errors.push(fieldInvalid(at, finalizer, 'name is neither a standard finalizer name nor is it fully qualified'));
+    return errors;
   });
 }
 

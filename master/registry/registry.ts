@@ -11,6 +11,7 @@ import { planDeletion, specFinalizers } from './deletion.ts';
 import { trackFields } from './managed-fields.ts';
 import { checkPreconditions, desiredStateChanged, placeInNamespace, prepareMetadataForCreate, prepareMetadataForUpdate, validateMetadata, validateMetadataUpdate } from './metadata.ts';
 import { ParsedCache } from './cache.ts';
+import { Listing, type Reader } from './listing.ts';
 import type { Admission, Allocator, Attempt, DeleteOptions, Deletion, KindChange, Preconditions, Stored, WriteOptions } from './types.ts';
 
 /** How often a write that others keep winning against is tried, as the apiserver's `GuaranteedUpdate` users do. */
@@ -44,6 +45,7 @@ export class Registry {
   readonly kinds: readonly Kind[];
   readonly #options: RegistryOptions;
   readonly #cache: ParsedCache;
+  readonly #listing: Listing;
   readonly #byPrefix: ReadonlyMap<string, Kind>;
   readonly #shared = new WeakMap<readonly Change[], readonly KindChange[]>();
   #admissions: readonly Admission[] = [];
@@ -53,6 +55,7 @@ export class Registry {
     this.store = options.store;
     this.kinds = options.kinds;
     this.#cache = new ParsedCache(options.cacheBytes ?? 16 * 1024 * 1024);
+    this.#listing = new Listing(options.store, options.kinds);
     this.#byPrefix = new Map(options.kinds.map((kind) => [kind.prefix, kind]));
     // First of all subscribers, so that what any of them finds is current. Ends with the store.
     options.store.subscribe(options.store.revision, (changes) => { for (const { key } of changes) this.#cache.forgetCurrent(key); }, new AbortController().signal);
@@ -112,6 +115,11 @@ export class Registry {
     return [...this.each(kind, namespace)];
   }
 
+  /** Hands every object of some kinds to a reader, in one pass over the store for all who begin at about the same time: see {@link Listing.read}. */
+  read(reader: Reader, signal: AbortSignal): Promise<void> {
+    return this.#listing.read(reader, signal);
+  }
+
   /** A store entry with its parsed form on demand. */
   wrap<T extends KubeObject>(entry: Entry): Stored<T> {
     const cache = this.#cache;
@@ -133,6 +141,11 @@ export class Registry {
       if (!shared) this.#shared.set(changes, shared = changes.flatMap((change) => this.#kindChange(change) ?? []));
       if (shared.length > 0) onChanges(shared);
     }, signal);
+  }
+
+  /** Deletions after a revision up to another one, in order, as far as the store remembers them. */
+  deletions(after: number, upTo: number): KindChange[] {
+    return this.store.deletions(after, upTo).flatMap((change) => this.#kindChange(change) ?? []);
   }
 
   #kindChange(change: Change): KindChange | undefined {
@@ -172,6 +185,7 @@ export class Registry {
     await this.#admit(attempt);
     this.#check(kind, object, [...validateMetadata(kind, object.metadata), ...errors, ...(kind.validate?.(object) ?? []), ...(kind.validateCreate?.(object) ?? [])]);
     await this.#validateAdmission(attempt);
+    warn(kind, object, undefined, options);
     return this.#commit(kind, object, undefined, 0, options);
   }
 
@@ -254,6 +268,7 @@ export class Registry {
     await this.#admit(attempt);
     this.#check(kind, object, [...errors, ...this.#updateErrors(kind, object, old, options)]);
     await this.#validateAdmission(attempt);
+    warn(kind, object, old, options);
     if (object.metadata.deletionTimestamp && !object.metadata.finalizers?.length && old.metadata.finalizers?.length && !object.metadata.deletionGracePeriodSeconds && specFinalizers(kind as unknown as Kind, object).length === 0) {
       return this.#remove(kind, object, current.revision, options);
     }
@@ -444,3 +459,8 @@ function unchanged(object: KubeObject, old: KubeObject): boolean {
 }
 
 const withoutTimes = (entries: ObjectMeta['managedFields']): unknown => entries?.map((entry) => ({ ...entry, time: undefined }));
+
+/** Tells a client what is odd about an object that it may write; nobody else listens. */
+function warn<T extends KubeObject>(kind: Kind<T>, object: T, old: T | undefined, { warn: tell, subresource }: WriteOptions): void {
+  if (tell && !subresource) for (const text of kind.warnings?.(object, old) ?? []) tell(text);
+}

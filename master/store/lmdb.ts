@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
+import { plainReason } from '../../shared/plain-reason.ts';
 import { expired } from '../../shared/status.ts';
 import type { Change, Entry, Op, RangeOptions, Store } from './store.ts';
 import { StoreError } from './store.ts';
@@ -66,15 +67,17 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
     const env = openTables(root);
     const owner = claim(env, statSync(file).ino);
     if (!owner) return new LmdbStore(env, options.holdMs ?? 10_000);
-    throw new InUseError(`data directory ${directory} is in use by process ${owner.pid}`);
+    throw new OpenError(`data directory ${directory} is in use by process ${owner.pid}`);
   } catch (error) {
     await root?.close();
-    throw error instanceof InUseError ? error : unusable(file, error);
+    throw error instanceof OpenError ? error : unusable(file, error);
   }
 }
 
-/** Another master has the store open. */
-class InUseError extends Error {}
+/** The store cannot be opened: another master has it, or it is not what it should be. One line for the user. */
+class OpenError extends Error {
+  override readonly name = 'OpenError';
+}
 
 class LmdbStore implements Store {
   readonly epoch: string;
@@ -135,6 +138,18 @@ class LmdbStore implements Store {
   at(revision: number): Change | undefined {
     this.#refuseIfClosed();
     return this.#newest.at(revision);
+  }
+
+  deletions(after: number, upTo: number): Change[] {
+    this.#refuseIfClosed();
+    const found: Change[] = [];
+    const end = Math.min(this.revision, upTo);
+    for (let revision = after + 1; revision <= end; revision++) {
+      const record = this.#newest.record(revision);
+      const change = record && isDelete(record) ? this.#newest.at(revision) : undefined;
+      if (change) found.push(change);
+    }
+    return found;
   }
 
   range(prefix: string, options: RangeOptions = {}): Iterable<Entry> {
@@ -381,7 +396,7 @@ function unusable(file: string, cause: unknown): Error {
   // An error of the system's, from the file functions or from LMDB, says nothing about the contents.
   const system = typeof code === 'string' ? !code.startsWith('ERR_') : Number(code) > 0;
   const advice = system ? '' : '. Put a backup in its place, or move it away to start empty';
-  return new Error(`cannot open the store ${file}: ${message}${advice}`, { cause });
+  return new OpenError(`cannot open the store ${file}: ${system ? plainReason(cause) : message}${advice}`, { cause });
 }
 
 function environmentOptions(path: string): Parameters<typeof open>[0] & { path: string } {

@@ -61,6 +61,11 @@ class MemoryStore implements Store {
     return this.#log.get(revision);
   }
 
+  deletions(after: number, upTo: number): Change[] {
+    this.#refuseIfClosed();
+    return this.#changes(after, Math.min(this.revision, upTo)).filter((change: Change | undefined) => change?.type === 'delete');
+  }
+
   range(prefix: string, options: RangeOptions = {}): Iterable<Entry> {
     this.#refuseIfClosed();
     const { atRevision = this.revision } = options;

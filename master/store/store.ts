@@ -17,6 +17,8 @@ export interface Store {
   revisionOf(key: string): number;
   /** The bytes written at a revision that is still current or not yet compacted. */
   at(revision: number): Change | undefined;
+  /** Deletions after a revision up to another one, in order, as far as they are not compacted: cheaper than all changes, whose values need not be fetched. */
+  deletions(after: number, upTo: number): readonly Change[];
   /**
    * Committed entries under a prefix, ordered by key, one at a time: nothing is read ahead, so that a caller may
    * stop or yield to the event loop between entries. One iteration sees one snapshot.

@@ -37,7 +37,7 @@ function validatePorts(ports: readonly ContainerPort[], path: string, hostNetwor
   return ports.flatMap((port, index) => {
     const at = `${path}[${index}]`;
     const errors = portErrors(port, at, names);
-    if (hostNetwork && port.hostPort !== port.containerPort) errors.push(fieldInvalid(`${at}.containerPort`, port.containerPort, 'must match `hostPort` when `hostNetwork` is true'));
+    if (hostNetwork && port.hostPort !== port.containerPort) errors.push(fieldInvalid(`${at}.hostPort`, port.hostPort, 'must match `containerPort` when `hostNetwork` is true'));
     return errors;
   });
 }
@@ -114,13 +114,16 @@ function probeErrors(container: Container, path: string): FieldError[] {
 }
 
 const standardResources = ['cpu', 'ephemeral-storage', 'memory'];
-const overcommits = (name: string): boolean => standardResources.includes(name);
+const overcommits = (name: string): boolean => !name.includes('/') && !name.startsWith('hugepages-');
 
 function amountErrors(amounts: ResourceList, path: string): FieldError[] {
   return Object.entries(amounts).flatMap(([name, amount]) => {
     const at = `${path}[${name}]`;
     const errors = invalidEach(at, name, qualifiedNameErrors(name));
-    if (!name.includes('/') && !standardResources.includes(name) && !name.startsWith('hugepages-')) errors.push(fieldInvalid(at, name, 'must be a standard resource for containers'));
+    if (!name.includes('/') && !standardResources.includes(name) && !name.startsWith('hugepages-')) {
+      if (errors.length === 0) errors.push(fieldInvalid(at, name, 'must be a standard resource type or fully qualified'));
+      errors.push(fieldInvalid(at, name, 'must be a standard resource for containers'));
+    }
     if (amount.startsWith('-')) errors.push(fieldInvalid(at, amount, 'must be greater than or equal to 0'));
     else if (name.includes('/') && /[a-z.]/.test(amount) && amount.endsWith('m')) errors.push(fieldInvalid(at, amount, 'must be an integer'));
     return errors;

@@ -26,7 +26,16 @@ function dnsErrors({ dnsPolicy, dnsConfig }: PodSpec, path: string): FieldError[
   if (dnsPolicy === 'None' && !dnsConfig) return [fieldRequired(path, 'must provide `dnsConfig` when `dnsPolicy` is None')];
   if (dnsPolicy === 'None' && servers.length === 0) return [fieldRequired(`${path}.nameservers`, 'must provide at least one DNS nameserver when `dnsPolicy` is None')];
   if (servers.length > 3) return [fieldInvalid(`${path}.nameservers`, servers, 'must not have more than 3 nameservers')];
-  return servers.flatMap((server, index) => (isIP(server) ? [] : [fieldInvalid(`${path}.nameservers[${index}]`, server, 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)')]));
+  return [...servers.flatMap((server, index) => (isIP(server) ? [] : [fieldInvalid(`${path}.nameservers[${index}]`, server, 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)')])), ...searchErrors(dnsConfig, path)];
+}
+
+function searchErrors({ searches = [], options = [] }: NonNullable<PodSpec['dnsConfig']> = {}, path: string): FieldError[] {
+  return [
+    ...(searches.length > 32 ? [fieldInvalid(`${path}.searches`, searches, 'must not have more than 32 search paths')] : []),
+    ...(searches.join(' ').length > 2048 ? [fieldInvalid(`${path}.searches`, searches, 'must not have more than 2048 characters (including spaces) in the search list')] : []),
+    ...searches.flatMap((search, index) => nameErrors(search.replace(/(.)\.$/, '$1'), `${path}.searches[${index}]`, dnsSubdomainErrors)),
+    ...options.flatMap(({ name }, index) => (name ? [] : [fieldRequired(`${path}.options[${index}]`, 'must not be empty')])),
+  ];
 }
 
 function gateErrors({ readinessGates = [], schedulingGates = [] }: PodSpec, path: string): FieldError[] {

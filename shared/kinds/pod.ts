@@ -7,6 +7,7 @@ import { PodSpec } from './pod-spec.ts';
 import { PodStatus } from './pod-status.ts';
 import { validatePodUpdate } from './pod-update.ts';
 import { validatePod } from './pod-validation.ts';
+import { podWarnings } from './pod-warnings.ts';
 
 const PodSchema = topLevel('core.v1.Pod', {
   spec: dflt(PodSpec, { containers: [] }, 'What the pod should be.'),
@@ -20,6 +21,10 @@ export const isTerminal = (pod: Pod): boolean => pod.status.phase === 'Succeeded
 /** Ephemeral containers are for pods that run. */
 const validateCreate = ({ spec }: Pod): FieldError[] =>
   (spec.ephemeralContainers?.length ? [fieldForbidden('spec.ephemeralContainers', 'cannot be set on create')] : []);
+
+/** Held back until its gates are gone; the scheduler says what comes then. */
+const gated = (): NonNullable<PodStatus['conditions']>[number] =>
+  ({ type: 'PodScheduled', status: 'False', reason: 'SchedulingGated', message: 'Scheduling is blocked due to non-empty scheduling gates' });
 
 /** Nothing runs that could use the time if the pod has no node or has ended. */
 function gracePeriodSeconds(pod: Pod, requested: number | undefined): number {
@@ -52,10 +57,12 @@ export const pods = defineKind<Pod>({
     'status.nominatedNodeName': (o) => o.status.nominatedNodeName ?? '',
   },
   normalize: normalizePod,
-  prepareCreate: (o) => { o.status = { phase: 'Pending', qosClass: qosClass(o.spec) }; },
+  prepareCreate: (o) => { o.status = { phase: 'Pending', ...(o.spec.schedulingGates?.length ? { conditions: [gated()] } : {}), qosClass: qosClass(o.spec) }; },
   validateCreate,
   validate: validatePod,
   validateUpdate: validatePodUpdate,
+  // Pods are changed by programs, and often.
+  warnings: ({ spec }, old) => (old ? [] : podWarnings(spec, 'spec')),
   gracePeriodSeconds,
   columns: podColumns,
 });

@@ -8,6 +8,7 @@ import { containersCell, imagesCell } from './container-columns.ts';
 import { normalizePodTemplate } from './pod-defaults.ts';
 import { PodTemplateSpec } from './pod-spec.ts';
 import { validatePodTemplate } from './pod-validation.ts';
+import { podWarnings } from './pod-warnings.ts';
 
 export const ReplicationControllerCondition = obj('core.v1.ReplicationControllerCondition', {
   type: dflt(str(), '', 'Type, such as ReplicaFailure.'),
@@ -77,6 +78,7 @@ export const replicationControllers = defineKind<ReplicationController>({
   },
   defaultPropagation: 'Orphan',
   selectableFields: { 'status.replicas': (o) => String(o.status.replicas) },
+  warnings: ({ spec, metadata }, old) => (spec.template && metadata.generation !== old?.metadata.generation ? podWarnings(spec.template.spec, 'spec.template.spec') : []),
   normalize: normalizeReplicationController,
   prepareCreate: (o) => { o.status = { replicas: 0 }; },
   validate: validateReplicationController,

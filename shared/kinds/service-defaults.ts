@@ -74,6 +74,8 @@ function dropForType(spec: ServiceSpec, old: ServiceSpec): void {
 export function carryOverService({ spec }: ServiceParts, { spec: old }: ServiceParts): void {
   if (hasClusterIP(old) && hasClusterIP(spec)) {
     if (!spec.clusterIP && old.clusterIP) spec.clusterIP = old.clusterIP;
+    // Who changes the one field and not the other knows only the one.
+    if (spec.clusterIP && spec.clusterIP !== old.clusterIP && String(spec.clusterIPs) === String(old.clusterIPs)) spec.clusterIPs = [spec.clusterIP];
     if (!spec.clusterIPs?.length && old.clusterIPs && spec.clusterIP === old.clusterIP) spec.clusterIPs = old.clusterIPs;
   }
   if (hasNodePorts(old) && hasNodePorts(spec)) keepNodePorts(spec, old);

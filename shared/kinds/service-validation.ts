@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { dnsLabelErrors, dnsSubdomainErrors, inclusiveRange, qualifiedNameErrors, validateLabels } from '../names.ts';
 import { fieldDuplicate, fieldForbidden, fieldInvalid, fieldRequired, type FieldError } from '../status.ts';
 import { portReferenceErrors } from './container-validation.ts';
+import { endpointIPErrors } from './endpoints.ts';
 import type { ServiceParts, ServicePort, ServiceSpec } from './service-spec.ts';
 
 const ipProblem = 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)';
@@ -76,7 +77,7 @@ function addressErrors(spec: ServiceSpec): FieldError[] {
     if (ip === 'None') errors.push(fieldInvalid(`spec.clusterIPs[${index}]`, ip, "'None' must be the first and only value"));
     else if (!isIP(ip)) errors.push(fieldInvalid(`spec.clusterIPs[${index}]`, ip, ipProblem));
   });
-  externalIPs.forEach((ip, index) => { if (!isIP(ip)) errors.push(fieldInvalid(`spec.externalIPs[${index}]`, ip, ipProblem)); });
+  externalIPs.forEach((ip, index) => errors.push(...endpointIPErrors(ip).map((problem) => fieldInvalid(`spec.externalIPs[${index}]`, ip, problem))));
   return errors;
 }
 
@@ -93,12 +94,40 @@ function trafficErrors(spec: ServiceSpec): FieldError[] {
   return [fieldInvalid('spec.externalTrafficPolicy', spec.externalTrafficPolicy, 'may only be set for externally-accessible services')];
 }
 
+/** IPv4 or IPv6, with the number of bits that count. */
+function isRange(text: string): boolean {
+  const [, ip = '', bits] = /^(.+)\/(\d{1,3})$/.exec(text.trim()) ?? [];
+  return bits !== undefined && isIP(ip) > 0 && Number(bits) <= (isIP(ip) === 6 ? 128 : 32);
+}
+
+function sourceRangeErrors({ type, loadBalancerSourceRanges: ranges = [] }: ServiceSpec): FieldError[] {
+  if (ranges.length === 0) return [];
+  // The field's name is written so upstream, and so is the blank at the end.
+  const path = 'spec.LoadBalancerSourceRanges';
+  return [
+    ...(type === 'LoadBalancer' ? [] : [fieldForbidden(path, "may only be used when `type` is 'LoadBalancer'")]),
+    ...(ranges.every(isRange) ? [] : [fieldInvalid(path, `[${ranges.join(' ')}]`, 'must be a list of IP ranges. For example, 10.240.0.0/24,10.250.0.0/24 ')]),
+  ];
+}
+
+/** What has no effect on this service (pkg/api/service/warnings.go). */
+export function serviceWarnings({ spec }: ServiceParts): string[] {
+  const ignored = isHeadless(spec) && spec.type === 'ClusterIP' ? [
+    ...(spec.loadBalancerIP ? ['spec.loadBalancerIP'] : []), ...(spec.externalIPs?.length ? ['spec.externalIPs'] : []), ...(spec.sessionAffinity === 'None' ? [] : ['spec.SessionAffinity']),
+  ] : [];
+  return [
+    ...ignored.map((field) => `${field} is ignored for headless services`),
+    ...(spec.type === 'ExternalName' && spec.externalIPs?.length ? ['spec.externalIPs is ignored when spec.type is "ExternalName"'] : []),
+    ...(spec.type !== 'ExternalName' && spec.externalName ? ['spec.externalName is ignored when spec.type is not "ExternalName"'] : []),
+  ];
+}
+
 /** Rules for a service. */
 export function validateService({ spec }: ServiceParts): FieldError[] {
   return [
     ...portsErrors(spec), ...typeErrors(spec), ...affinityErrors(spec),
     ...validateLabels(spec.selector, 'spec.selector'),
-    ...addressErrors(spec), ...trafficErrors(spec),
+    ...addressErrors(spec), ...trafficErrors(spec), ...sourceRangeErrors(spec),
   ];
 }
 

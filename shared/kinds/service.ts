@@ -4,7 +4,7 @@ import { dflt } from '../schema.ts';
 import { serviceColumns } from './service-columns.ts';
 import { carryOverService, normalizeService } from './service-defaults.ts';
 import { ServiceSpec, ServiceStatus } from './service-spec.ts';
-import { validateService, validateServiceUpdate } from './service-validation.ts';
+import { serviceWarnings, validateService, validateServiceUpdate } from './service-validation.ts';
 
 const ServiceSchema = topLevel('core.v1.Service', {
   spec: dflt(ServiceSpec, { type: 'ClusterIP', sessionAffinity: 'None' }, 'What the service should be.'),
@@ -23,5 +23,6 @@ export const services = defineKind<Service>({
   prepareUpdate: carryOverService,
   validate: validateService,
   validateUpdate: validateServiceUpdate,
+  warnings: serviceWarnings,
   columns: serviceColumns,
 });

@@ -42,6 +42,9 @@ test('what is kept from pods, and when they are evicted', async () => {
   assert.is(await messageOf(() => of({ evictionSoft: 'memory.available<2Gi' })), '--eviction-soft: grace period must be specified for the soft eviction threshold memory.available');
   assert.is(await messageOf(() => of({ kubeReserved: 'pods=3' })), '--kube-reserved: cannot reserve "pods" resource');
   assert.match(await messageOf(() => of({ systemReserved: 'cpu=much' })), /^--system-reserved: [^\n]+$/);
+  const pids = (podMaxPids?: string | number) => readAgentConfig({ nodeIp: '192.0.2.1', ...(podMaxPids === undefined ? {} : { podMaxPids }) }).podMaxPids;
+  assert.equal([pids(), pids(-1), pids('0'), pids('512'), pids(64)], [undefined, undefined, undefined, 512, 64]);
+  assert.is(await messageOf(() => pids('-2')), '--pod-max-pids: must be a number of processes, or -1 for no limit, not "-2"');
   assert.is(await messageOf(() => of({ maxPods: 'all' })), '--max-pods: must be a number of pods, not "all"');
   assert.is(await messageOf(() => of({ evictionPressureTransitionPeriod: '5' })), '--eviction-pressure-transition-period: "5" is no duration such as 5m0s');
 });
@@ -50,7 +53,7 @@ test('a file that is asked for must be there; the usual one need not; "none" is 
   const directory = await mkdtemp(join(tmpdir(), 'wherry-config-'));
   try {
     const path = join(directory, 'agent.json');
-    assert.match(await messageOf(() => loadConfigFile(path)), /^--config: cannot read .*agent\.json: ENOENT/);
+    assert.match(await messageOf(() => loadConfigFile(path)), /^--config: cannot read .*agent\.json: it does not exist$/);
     await writeFile(path, '{"nodeName":"a"}');
     assert.equal(await loadConfigFile(path), { nodeName: 'a' });
     assert.equal(await loadConfigFile('none'), {});

@@ -26,6 +26,9 @@ test('a host is reported once as a node, and again when the engine goes and come
   assert.equal([metadata.labels?.['kubernetes.io/hostname'], metadata.labels?.['site'], status.capacity?.['pods']], ['edge-1', 'a', '110']);
   assert.equal(status.addresses, [{ type: 'InternalIP', address: '192.0.2.1' }, { type: 'Hostname', address: 'edge-1' }]);
   assert.equal(status.images, [{ names: ['a:1'], sizeBytes: 1000 }]);
+  assert.equal([node.facts().taints, node.facts().labelsComplete], [[], undefined]);
+  node.tainted([{ key: 'gpu', effect: 'NoExecute' }]);
+  assert.equal(node.facts().taints, [{ key: 'gpu', effect: 'NoExecute' }], 'as the master says');
   assert.is(status.nodeInfo?.containerRuntimeVersion, 'docker://0');
   const ready = (n: Node) => n.status.conditions!.find((c) => c.type === 'Ready')!;
   assert.equal([ready(reports[0]!).status, ready(reports[0]!).reason], ['True', 'KubeletReady']);

@@ -104,6 +104,16 @@ export function runtimeContract(name: string, given: RuntimeCase): void {
     await runtime.remove(id);
   });
 
+  test('bytes that a container has logged', async () => {
+    const id = await create(given.real ? { Entrypoint: ['sh', '-c', 'yes 0123456789 | head -c 100000; exec stay'] } : {});
+    assert.is(await runtime.logBytes(id), 0);
+    await runtime.start(id);
+    if (given.real) while (await runtime.logBytes(id) < 100_000);
+    assert.ok(await runtime.logBytes(id) < 10_000_000);
+    await runtime.remove(id);
+    assert.is(await runtime.logBytes(id), 0);
+  });
+
   test('stats of what runs, and of nothing else', async () => {
     const id = await create();
     assert.is(await runtime.stats(id), undefined);

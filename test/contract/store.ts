@@ -302,6 +302,21 @@ export function storeContract(name: string, open: () => Promise<Opened>): void {
     end.abort();
   });
 
+  test('deletions are those of a part of the log, until they are compacted', async ({ store }) => {
+    await put(store, 'a');
+    await remove(store, 'a', 1);
+    await put(store, 'b');
+    await remove(store, 'b', 3);
+    await put(store, 'a');
+    await remove(store, 'a', 5);
+    assert.equal(store.deletions(0, 100).map(({ revision, key, type, previous, bytes: value }) => [revision, key, type, previous, text(value)]),
+      [[2, 'a', 'delete', 1, 'value at 2'], [4, 'b', 'delete', 3, 'value at 4'], [6, 'a', 'delete', 5, 'value at 6']]);
+    assert.equal(revisionsOf(store.deletions(2, 5)), [4]);
+    assert.equal(revisionsOf(store.deletions(6, 6)), []);
+    await store.compact(4);
+    assert.equal(revisionsOf(store.deletions(0, 6)), [6]);
+  });
+
   test('compaction forgets what is superseded and keeps what is current', async ({ store }) => {
     await put(store, 'kept');
     await put(store, 'changed');

@@ -359,6 +359,15 @@ export function tcpEngineContract(name: string, create: () => TcpEngine): void {
     assert.match(problems[0]!.message, /route for the service range is missing/);
   });
 
+  test('an external address that this node does not have is no problem', async () => {
+    const problems: NodeJS.ErrnoException[] = [];
+    const { proxy } = await setup([], { onProblem: (_, error) => problems.push(error) });
+    const listener = { protocol: 'TCP', address: '192.0.2.1', port: 80, service: 'default/web:http', affinitySeconds: 0, backends: [{ address: '127.0.2.1', port: 1 }], external: true } as const;
+    proxy.apply([listener]);
+    await proxy.settled();
+    assert.equal([problems, proxy.stats().listeners, proxy.listeners()], [[], { open: 0, opening: 0, failing: 0, empty: 1 }, [{ listener, state: 'empty', error: undefined }]]);
+  });
+
   test.run();
 }
 

@@ -1,3 +1,7 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { clients, startCluster, type Cluster, type Kubectl } from './kubectl-support.ts';
@@ -22,6 +26,39 @@ async function bearer(kubectl: Kubectl, token: string): Promise<(...args: string
     return [code, (stdout + stderr).trim()];
   };
 }
+
+/** Runs the master's own program beside it. */
+async function wherry(...args: string[]): Promise<string> {
+  const { KUBECONFIG: _, ...env } = process.env;
+  const { stdout } = await promisify(execFile)(process.execPath, [fileURLToPath(new URL('../../master/main.js', import.meta.url)), ...args, '--data-dir', join(cluster.directory, 'master')], { env });
+  return stdout;
+}
+
+test('a rotation of the service accounts\' key, with the master running and without: tokens of before are good while it says so', async () => {
+  const k = await cluster.client('kubectl-1.32', 'rotation');
+  await k.ok('create', 'serviceaccount', 'robot');
+  const made: string[] = [];
+  const create = async (): Promise<void> => { made.push((await k.ok('create', 'token', 'robot')).trim()); };
+  const good = async (): Promise<boolean[]> => Promise.all(made.map(async (token) => (await (await bearer(k, token))('auth', 'whoami'))[0] === 0));
+  const published = async (): Promise<string[]> => (JSON.parse(await k.ok('get', '--raw', '/openid/v1/jwks')) as { keys: { kid: string }[] }).keys.map(({ kid }) => kid);
+  const kidOf = (token: string): string => (JSON.parse(Buffer.from(token.split('.')[0]!, 'base64url').toString()) as { kid: string }).kid;
+  await create();
+  const said = await wherry('account-key', 'rotate', '--keep', '30d');
+  await create();
+  const [first, second] = made.map(kidOf);
+  assert.match(said, new RegExp(`^service accounts' tokens are signed with key ${second} from now on\ntokens of key ${first} are good until \\S+Z\n$`));
+  assert.equal([await good(), await published()], [[true, true], [second, first]]);
+  await cluster.kill();
+  await wherry('account-key', 'rotate');
+  await cluster.start();
+  await create();
+  assert.equal([await good(), await published()], [[true, true, true], [kidOf(made[2]!), second, first]]);
+  await wherry('account-key', 'rotate', '--keep', '0');
+  await create();
+  assert.equal([await good(), await published()], [[true, true, false, true], [kidOf(made[3]!), second, first]]);
+  const wrong = await wherry('account-key', 'rotate', '--keep', 'long').then(() => '', (error: { stderr: string }) => error.stderr);
+  assert.is(wrong, 'wherry: --keep: "long" is no duration such as 30m, 24h or 7d\n');
+});
 
 for (const name of clients) {
   test(`${name}: roles, bindings, and whether one may`, async () => {

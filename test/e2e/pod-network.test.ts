@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { buildBusybox, createLab, run, until, type Lab } from './lab.ts';
@@ -130,6 +132,25 @@ test('a node that goes takes its route with it', async () => {
   await lab.killAgent(2);
   await lab.kubectl('delete', 'node', 'node2');
   await until('the route is gone', 90_000, async () => (await lab.on(1, 'ip', 'route', 'show', cidr)).trim() === '');
+});
+
+test('purged, an agent leaves no network, route or rule behind, and foreign ones stay', async () => {
+  const [cidr, dataDir] = [await get('.spec.podCIDR', 'node', 'node1'), join(lab.directory, 'agent2')];
+  const rules = async (): Promise<string> => `${await lab.on(2, 'iptables', '-S', 'DOCKER-USER')}${await lab.on(2, 'iptables', '-t', 'nat', '-S', 'POSTROUTING')}`;
+  const networks = (): Promise<string> => lab.docker(2, 'network', 'ls', '--format', '{{.Name}}', '--filter', `label=io.wherry.owner=${dataDir}`);
+  await lab.on(2, 'ip', 'route', 'add', '10.50.201.0/24', 'via', '10.99.0.1');
+  assert.match(await lab.on(2, 'ip', 'route', 'show', cidr), 'proto 87');
+  assert.match(await rules(), clusterCIDR);
+  assert.match(await networks(), /^wherry-/);
+  const module = (path: string): string => JSON.stringify(join(fileURLToPath(new URL('../../agent/', import.meta.url)), path));
+  const script = `const [{ purge }, { DockerRuntime }] = await Promise.all([import(${module('ops/purge.js')}), import(${module('runtime/docker.js')})]);
+    await purge({ dataDir: ${JSON.stringify(dataDir)}, runtime: new DockerRuntime({ host: ${JSON.stringify(`unix://${lab.engines}/2/docker.sock`)} }), report: console.log });`;
+  const out = await lab.on(2, process.execPath, '--input-type=module', '-e', script);
+  for (const what of [/removed the network wherry-/, new RegExp(`removed the route to ${cidr} via 10\\.99\\.0\\.1`), /removed the rule DOCKER-USER/]) assert.match(out, what);
+  assert.is((await lab.on(2, 'ip', 'route', 'show', cidr)).trim(), '');
+  assert.not.match(await rules(), clusterCIDR);
+  assert.is((await networks()).trim(), '');
+  assert.match(await lab.on(2, 'ip', 'route', 'show', '10.50.201.0/24'), 'via 10.99.0.1');
 });
 
 /** Resident KiB of master and agents. */

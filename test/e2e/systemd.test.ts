@@ -32,7 +32,7 @@ const succeeded = ({ code, out, err }: Answer): string => { assert.is(code, 0, o
 test('no engine, no master: one line, and nothing is installed', async () => {
   const none = await agent('install', '--master', lo.master, '--token', await lo.token(), '--docker-host', '/run/nothing.sock');
   assert.is(none.code, 1);
-  assert.match(none.err, /^wherry-agent: no Docker engine answers at \/run\/nothing\.sock \(ENOENT\)[^\n]*\n$/);
+  assert.match(none.err, /^wherry-agent: there is no Docker engine at \/run\/nothing\.sock: [^\n]*\n$/);
   assert.is((await host.exec('test', '-e', '/etc/wherry')).code, 1);
 });
 

@@ -110,7 +110,7 @@ export class FakeRuntime implements Runtime {
     this.#tell('destroy', found.details);
   }
 
-  async exec(id: string, command: readonly string[]): Promise<ExecResult> {
+  async exec(id: string, command: readonly string[], _timeoutMs?: number): Promise<ExecResult> {
     if (this.#get(id).details.state !== 'running') throw new RuntimeError('conflict', `container ${id} is not running`);
     return this.execs.get(command.join(' ')) ?? { exitCode: 0, output: '', timedOut: false };
   }
@@ -189,6 +189,10 @@ export class FakeRuntime implements Runtime {
 
   async writtenBytes(label: string, value: string): Promise<Map<string, number>> {
     return new Map([...this.held.values()].filter(({ details }) => details.labels[label] === value).map(({ details }) => [details.id, 4096]));
+  }
+
+  async logBytes(id: string): Promise<number> {
+    return (this.#find(id)?.log ?? []).reduce((sum, { length }) => sum + length, 0);
   }
 
   async stats(id: string): Promise<ContainerStats | undefined> {

@@ -7,6 +7,7 @@ import { kinds } from '../../shared/kinds/index.ts';
 import { configMaps } from '../../shared/kinds/configmap.ts';
 import { namespaces } from '../../shared/kinds/namespace.ts';
 import { pods } from '../../shared/kinds/pod.ts';
+import { AccountKeys } from '../../master/account-key.ts';
 import { backupMaster, restoreMaster } from '../../master/backup.ts';
 import { openPki } from '../../master/pki.ts';
 import { Registry } from '../../master/registry/registry.ts';
@@ -25,6 +26,7 @@ async function makeData(): Promise<{ readonly base: string; readonly dataDir: st
   await mkdir(dataDir);
   await openPki(join(dataDir, 'pki'), ['localhost']);
   await StaticTokens.open(dataDir);
+  await (await AccountKeys.open(join(dataDir, 'pki'), systemClock)).rotate(1000);
   const store = await openLmdbStore({ directory: join(dataDir, 'store') });
   const registry = new Registry({ store, clock: systemClock, random: Math.random, kinds, allocators: [] });
   for (const name of ['default', 'kube-node-lease']) await registry.create(namespaces, '', { metadata: { name } });
@@ -56,7 +58,7 @@ test('a backup of a store in use is one committed state, with keys and tokens; r
   await mkdir(first);
   for (const to of [first, second]) {
     assert.equal(await restoreMaster(target, to), made);
-    for (const name of ['pki/ca.key', 'pki/ca.crt', 'pki/server.key', 'pki/admin.crt', 'tokens.csv']) {
+    for (const name of ['pki/ca.key', 'pki/ca.crt', 'pki/server.key', 'pki/admin.crt', 'pki/sa.key', 'pki/sa-previous.json', 'tokens.csv']) {
       assert.is(await readFile(join(to, name), 'utf8'), await readFile(join(dataDir, name), 'utf8'), name);
     }
   }
@@ -77,7 +79,7 @@ test('what is no whole backup is refused in one line, and leaves nothing', async
   await backupMaster({ dataDir, store, version: 'v', nowMs: 0 }, target);
   await store.close();
   const to = join(base, 'to');
-  assert.match(await failure(restoreMaster(join(base, 'nowhere'), to)), /nowhere is no backup of a master: ENOENT/);
+  assert.match(await failure(restoreMaster(join(base, 'nowhere'), to)), /nowhere is no backup of a master: there is no [^\n]*\/nowhere\/backup\.json$/);
   const manifest = await readFile(join(target, 'backup.json'), 'utf8');
   await writeFile(join(target, 'backup.json'), manifest.replace('"format": 1', '"format": 2'));
   assert.match(await failure(restoreMaster(target, to)), /not of a backup that this version reads/);

@@ -1,5 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { copyFile, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -118,6 +118,16 @@ test('a key without its certificate, and a certificate of the future, are replac
   clock.advance(-20 * day);
   const third = await openPki(path, hosts, clock);
   assert.is.not(third.server.certificate.trim(), second.server.certificate.trim());
+});
+
+test('an authority whose key is another, or none, is refused in one line that names the file', async () => {
+  const path = await directory();
+  await openPki(path, hosts);
+  for (const spoil of [() => writeFile(join(path, 'ca.key'), 'x\n'), () => copyFile(join(path, 'admin.key'), join(path, 'ca.key'))]) {
+    await spoil();
+    const said = await openPki(path, hosts).then(() => 'opened', (error: Error) => error.message);
+    assert.is(said, `${join(path, 'ca.key')} is not the key of ca.crt; restore it from a backup`);
+  }
 });
 
 test.after(async () => {

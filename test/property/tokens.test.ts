@@ -8,6 +8,7 @@ import { requestToken } from '../../master/registry/token-request.ts';
 import { namespaces } from '../../shared/kinds/namespace.ts';
 import { serviceAccounts } from '../../shared/kinds/serviceaccount.ts';
 import { StatusError } from '../../shared/status.ts';
+import { oneKey } from '../fakes/token-keys.ts';
 import { Cluster, realClock } from '../master/controllers/cluster.ts';
 import { seeded } from './random.ts';
 
@@ -19,7 +20,7 @@ async function world() {
   const { registry } = new Cluster();
   await registry.create(namespaces, '', { metadata: { name: 'default' } });
   await registry.create(serviceAccounts, 'default', { metadata: { name: 'a' } });
-  return { registry, tokens: new AccountTokens({ registry, clock: realClock, key, issuer: 'https://i' }) };
+  return { registry, tokens: new AccountTokens({ registry, clock: realClock, keys: oneKey(key), issuer: 'https://i' }) };
 }
 
 test('one that was changed anywhere is good for nothing, and harms nobody', async () => {

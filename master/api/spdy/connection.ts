@@ -1,5 +1,6 @@
+import type { Piece } from '../../../shared/paced-writer.ts';
 import type { Transport } from '../streams/transport.ts';
-import { dataHead, goAwayCode, goAwayFrame, pingFrame, resetCode, rstStreamFrame, SpdyError, SpdyParser, synReplyFrame, type SpdyEvent } from './frames.ts';
+import { dataHead, goAwayCode, growData, goAwayFrame, pingFrame, resetCode, rstStreamFrame, SpdyError, SpdyParser, synReplyFrame, type SpdyEvent } from './frames.ts';
 import { HeaderCodec, type Headers } from './headers.ts';
 
 /** Bytes of one stream that wait for its reader before nothing more is read from the connection. */
@@ -33,6 +34,7 @@ export class SpdyConnection {
     const { transport } = options;
     this.#port = {
       send: (...parts) => transport.write(...parts),
+      data: (piece) => transport.piece(piece),
       over: (stream) => { if (this.#streams.get(stream.id) === stream) this.#streams.delete(stream.id); },
     };
   }
@@ -109,7 +111,8 @@ export class SpdyConnection {
 }
 
 interface StreamPort {
-  send(...parts: readonly Uint8Array[]): Promise<void>;
+  send(...parts: readonly Uint8Array[]): Promise<void> | undefined;
+  data(piece: Piece): Promise<void> | undefined;
   over(stream: SpdyStream): void;
 }
 
@@ -147,10 +150,10 @@ export class SpdyStream {
     }
   }
 
-  /** Resolves when the connection has room for more. Nothing after the end. */
-  write(bytes: Uint8Array): Promise<void> {
-    if (this.#ended || this.#failure || bytes.length === 0) return Promise.resolve();
-    return this.#port.send(dataHead(this.id, bytes.length, false), bytes);
+  /** Bytes are the caller's again. A promise asks to wait until the connection has room for more. Nothing after the end. */
+  write(bytes: Uint8Array): Promise<void> | undefined {
+    if (this.#ended || this.#failure || bytes.length === 0) return undefined;
+    return this.#port.data({ key: this.id, head: dataHead(this.id, bytes.length, false), bytes, grow: growData });
   }
 
   /** Ends this side's direction. */

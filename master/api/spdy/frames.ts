@@ -137,3 +137,6 @@ export function dataHead(id: number, length: number, fin: boolean): Buffer {
   head.writeUIntBE(length, 5, 3);
   return head;
 }
+
+/** Corrects the head of data that has become longer. */
+export const growData = (head: Buffer, length: number): void => { head.writeUIntBE(length, 5, 3); };

@@ -4,10 +4,10 @@ import { channels, FrameReader, resizeFrame, streamFrame, type TerminalSize } fr
 
 /** Where what a command says goes: a client, over whichever transport. */
 export interface CommandClient {
-  /** Resolves when the client may be sent more. */
-  output(channel: 1 | 2, bytes: Uint8Array): Promise<void>;
+  /** Bytes are the caller's again. A promise asks to wait until the client may be sent more. */
+  output(channel: 1 | 2, bytes: Uint8Array): Promise<void> | undefined;
   /** How it ended: a Status, once, last. */
-  status(status: Uint8Array): Promise<void>;
+  status(status: Uint8Array): Promise<void> | undefined;
 }
 
 /** The agent's end of an exec or attach. */
@@ -47,7 +47,7 @@ export class AgentCommand {
     try {
       await client.status(await this.#deliver(client));
     } catch (error) {
-      await client.status(asStatus(internalError((error as Error).message))).catch(() => undefined);
+      await client.status(asStatus(internalError((error as Error).message)))?.catch(() => undefined);
     }
     this.#stream.end();
   }
@@ -55,13 +55,15 @@ export class AgentCommand {
   async #deliver(client: CommandClient): Promise<Uint8Array> {
     const reader = new FrameReader();
     let status: Uint8Array | undefined;
-    for (let chunk = await this.#stream.read(); chunk; chunk = await this.#stream.read()) {
+    await this.#stream.flow((chunk) => {
+      let held: Promise<void> | undefined;
       for (const { channel, bytes } of reader.push(chunk)) {
         if (bytes.length === 0) continue;
         if (channel === channels.status) status = bytes;
-        else if (channel === channels.stdout || channel === channels.stderr) await client.output(channel, bytes);
+        else if (channel === channels.stdout || channel === channels.stderr) held = client.output(channel, bytes) ?? held;
       }
-    }
+      return held;
+    });
     if (!status) throw new StreamReset(500, 'the node ended the stream without a status');
     return status;
   }

@@ -4,8 +4,8 @@ import type { ByteStream } from '../../../shared/byte-stream.ts';
 export interface ForwardClient {
   /** The next bytes of the client, undefined when it ends its direction. Rejects when it is gone. */
   read(): Promise<Uint8Array | undefined>;
-  /** Resolves when the client may be sent more. */
-  write(bytes: Uint8Array): Promise<void>;
+  /** Sends bytes, which are the caller's again. A promise asks to wait until the client may be sent more. */
+  write(bytes: Uint8Array): Promise<void> | undefined;
 }
 
 export interface Forwarding {
@@ -27,23 +27,22 @@ export async function forward(forwarding: Forwarding, port: number, client: Forw
     return forwarding.describe(port, (error as Error).message);
   }
   let gone = false;
-  void upload(stream, client).then((ended) => { gone = !ended; });
+  void upload(stream, client, () => { gone = true; });
   try {
-    for (let bytes = await stream.read(); bytes; bytes = await stream.read()) await client.write(bytes);
+    await stream.flow((bytes) => client.write(bytes));
     return undefined;
   } catch (error) {
     return gone ? undefined : forwarding.describe(port, (error as Error).message);
   }
 }
 
-/** True when the client ended its direction in order. Never rejects. */
-async function upload(stream: ByteStream, client: ForwardClient): Promise<boolean> {
+/** `lost` is called when the client is gone, before the stream hears of it. Never rejects. */
+async function upload(stream: ByteStream, client: ForwardClient, lost: () => void): Promise<void> {
   try {
     for (let bytes = await client.read(); bytes; bytes = await client.read()) await stream.write(bytes).catch(() => undefined);
     stream.end();
-    return true;
   } catch {
+    lost();
     stream.reset(499, 'the client went away');
-    return false;
   }
 }

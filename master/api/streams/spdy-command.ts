@@ -60,7 +60,7 @@ async function serve(streams: ReadonlyMap<string, SpdyStream>, protocol: string,
   void feedSizes(streams.get('resize'), command);
   const outputs = { 1: streams.get('stdout'), 2: streams.get('stderr') };
   await command.deliver({
-    output: (channel, bytes) => outputs[channel]?.write(bytes) ?? Promise.resolve(),
+    output: (channel, bytes) => outputs[channel]?.write(bytes),
     status: (status) => streams.get('error')!.write(protocol.startsWith('v4.') ? status : statusText(status)),
   });
   for (const stream of streams.values()) stream.end();

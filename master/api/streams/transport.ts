@@ -1,13 +1,16 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
-import { PacedWriter } from './paced-writer.ts';
+import { PacedWriter, type Piece } from '../../../shared/paced-writer.ts';
+import { readClient } from './web-socket-channels.ts';
 
 /** A connection as a sequence of bytes. */
 export interface Transport {
   /** Read only as fast as they are consumed; ends with the connection. To be read once. */
   readonly chunks: AsyncIterable<Uint8Array>;
-  /** Writes parts as one; they are copied. Resolves when there is room for more, or the connection is over. Never rejects. */
-  write(...parts: readonly Uint8Array[]): Promise<void>;
+  /** Writes parts as one; they are copied. A promise asks to wait: it resolves when there is room for more, or the connection is over. */
+  write(...parts: readonly Uint8Array[]): Promise<void> | undefined;
+  /** Writes a head and bytes; those of the same sequence that come before they have left may become part of them. As {@link write} otherwise. */
+  piece(piece: Piece): Promise<void> | undefined;
   /** Closes once what was written has left. */
   end(): void;
   /** Sets who is told that the connection is over, even while nothing is read. */
@@ -21,7 +24,8 @@ export function socketTransport(socket: Duplex, head: Uint8Array): Transport {
   return {
     chunks: untilClosed(socket),
     write: (...parts) => writer.write(parts),
-    end: () => endSoon(socket),
+    piece: (piece) => writer.piece(piece, false),
+    end: () => { writer.flush(); endSoon(socket); },
     onClose: (run) => { if (socket.destroyed) run(); else socket.once('close', run); },
   };
 }
@@ -58,9 +62,10 @@ export function webSocketTransport(socket: WebSocket, connection: Duplex): Trans
   let size = 0;
   let over = false;
   let wake = (): void => {};
-  socket.on('message', (data) => {
-    waiting.push(data as Buffer);
-    size += (data as Buffer).length;
+  readClient(socket, connection, (data) => {
+    // Good until this returns.
+    waiting.push(Buffer.from(data));
+    size += data.length;
     if (size > highWater) socket.pause();
     wake();
   });
@@ -77,5 +82,12 @@ export function webSocketTransport(socket: WebSocket, connection: Duplex): Trans
       else await new Promise<void>((resolve) => { wake = resolve; });
     }
   }
-  return { chunks: chunks(), write: (...parts) => (socket.readyState === socket.OPEN ? writer.message(parts) : Promise.resolve()), end: () => socket.close(1000), onClose: (run) => { if (over) run(); else socket.once('close', run); } };
+  const isOpen = (): boolean => socket.readyState === socket.OPEN;
+  return {
+    chunks: chunks(),
+    write: (...parts) => (isOpen() ? writer.message(parts) : undefined),
+    piece: (piece) => (isOpen() ? writer.piece(piece, true) : undefined),
+    end: () => { writer.flush(); socket.close(1000); },
+    onClose: (run) => { if (over) run(); else socket.once('close', run); },
+  };
 }

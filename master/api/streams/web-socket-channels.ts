@@ -2,7 +2,8 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { badRequest } from '../../../shared/status.ts';
-import { PacedWriter } from './paced-writer.ts';
+import { PacedWriter } from '../../../shared/paced-writer.ts';
+import { readDirectly, type OtherParser, type WireConnection } from '../../../shared/read-directly.ts';
 
 /**
  * Several byte streams over one WebSocket: each message begins with the number of its channel, as a byte or, in the
@@ -11,13 +12,15 @@ import { PacedWriter } from './paced-writer.ts';
 export interface ChannelSocket {
   /** Subprotocol agreed on; `''` for a client that asked for none. */
   readonly protocol: string;
-  /** Resolves when there is room for more, or the connection is over. */
-  send(channel: number, bytes: Uint8Array): Promise<void>;
-  /** Sets who gets messages and the end; a promise that `message` gives holds up reading when many wait. Called once. */
+  /** Bytes are the caller's again. A promise asks to wait: it resolves when there is room for more, or the connection is over. */
+  send(channel: number, bytes: Uint8Array): Promise<void> | undefined;
+  /** Sets who gets messages, whose bytes are good until it returns, and the end; a promise that `message` gives holds up reading when many wait. Called once. */
   listen(listener: { message(channel: number, bytes: Uint8Array): Promise<void> | undefined; end(): void }): void;
   close(): void;
 }
 
+/** What is read of a client at a time. */
+const readBytes = 64 * 1024;
 /** Bytes of messages in hand before the client is read no further. */
 const highWater = 256 * 1024;
 
@@ -55,16 +58,16 @@ export function acceptWebSocket(req: IncomingMessage, socket: Duplex, head: Buff
 export function channelSocket(socket: WebSocket, connection: Duplex, protocol: string): ChannelSocket {
   const base64 = protocol.includes('base64.');
   const writer = new PacedWriter(connection);
-  const send = (channel: number, bytes: Uint8Array): Promise<void> =>
-    (base64 ? writer.text(encodeText(channel, bytes)) : writer.message([Buffer.of(channel), bytes]));
+  const send = (channel: number, bytes: Uint8Array): Promise<void> | undefined =>
+    (base64 ? writer.text(encodeText(channel, bytes)) : writer.piece({ key: channel, head: Buffer.of(channel), bytes }, true));
   const decode = base64 ? decodeText : decodeBinary;
   return {
     protocol,
-    send: (channel, bytes) => (socket.readyState === socket.OPEN ? send(channel, bytes) : Promise.resolve()),
+    send: (channel, bytes) => (socket.readyState === socket.OPEN ? send(channel, bytes) : undefined),
     listen({ message, end }) {
       let inHand = 0;
-      socket.on('message', (data) => {
-        const read = decode(data as Buffer);
+      readClient(socket, connection, (data) => {
+        const read = decode(data);
         const taken = read && message(read.channel, read.bytes);
         if (!taken) return;
         inHand += read.bytes.length;
@@ -77,8 +80,15 @@ export function channelSocket(socket: WebSocket, connection: Duplex, protocol: s
       if (socket.readyState === socket.CLOSED) end();
       else socket.once('close', end);
     },
-    close: () => { socket.resume(); socket.close(1000); },
+    close: () => { writer.flush(); socket.resume(); socket.close(1000); },
   };
+}
+
+/** Tells `message` of what a client sends. The bytes are good until it returns. */
+export function readClient(socket: WebSocket, connection: Duplex, message: (bytes: Buffer) => void): void {
+  socket.on('message', (data) => message(data as Buffer));
+  const { _receiver: parser } = socket as WebSocket & { _receiver?: OtherParser };
+  if (parser) readDirectly(connection as Duplex & WireConnection, parser, true, Buffer.allocUnsafeSlow(readBytes), (bytes) => { if (socket.readyState === socket.OPEN) message(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)); });
 }
 
 interface Message { readonly channel: number; readonly bytes: Uint8Array }

@@ -29,7 +29,7 @@ export async function serveOverWebSocket(socket: ChannelSocket, command: AgentCo
   socket.close();
 }
 
-export function sendStatus(socket: ChannelSocket, status: Uint8Array): Promise<void> {
+export function sendStatus(socket: ChannelSocket, status: Uint8Array): Promise<void> | undefined {
   return socket.send(channels.status, hasJsonStatus(socket.protocol) ? status : statusText(status));
 }
 

@@ -37,7 +37,7 @@ class Input {
   push(bytes: Uint8Array): Promise<void> {
     if (this.#over) return Promise.resolve();
     return new Promise((taken) => {
-      this.#waiting.push({ bytes, taken });
+      this.#waiting.push({ bytes: Buffer.from(bytes), taken });
       this.#wake?.();
     });
   }

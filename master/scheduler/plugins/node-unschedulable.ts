@@ -1,4 +1,4 @@
-import { tolerates } from '../tolerations.ts';
+import { tolerates } from '../../../shared/tolerations.ts';
 import type { Plugin } from './plugin.ts';
 
 const taint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' as const };

@@ -1,6 +1,6 @@
 import type { Taint } from '../../../shared/kinds/node.ts';
 import type { Shape } from '../shape.ts';
-import { tolerates } from '../tolerations.ts';
+import { tolerates } from '../../../shared/tolerations.ts';
 import type { Plugin } from './plugin.ts';
 
 /** Keeps pods off nodes with taints that they do not tolerate, and prefers nodes without PreferNoSchedule taints. */

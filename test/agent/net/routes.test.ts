@@ -91,6 +91,19 @@ const cases: { name: string; items: Item[]; want: string[]; addresses?: string[]
     want: ['TCP/10.96.0.10:80 > 10.1.0.1:7'],
   },
   {
+    name: 'external addresses', items: [service({ externalIPs: ['192.0.2.7', '192.168.1.5'] }), slice([endpoint('10.1.0.1')])],
+    want: ['TCP/10.96.0.10:80 > 10.1.0.1:8080', 'TCP/192.0.2.7:80 > 10.1.0.1:8080', 'TCP/192.168.1.5:80 > 10.1.0.1:8080'],
+  },
+  {
+    name: 'an external address is no way to what another service has',
+    items: [service({ name: 'a', clusterIPs: ['10.96.0.11'], externalIPs: ['10.96.0.10'] }), service(), slice([endpoint('10.1.0.1')])],
+    want: ['TCP/10.96.0.10:80 > 10.1.0.1:8080', 'TCP/10.96.0.11:80 >'],
+  },
+  {
+    name: 'externalTrafficPolicy Local rules external addresses', items: [service({ externalIPs: ['192.0.2.7'], externalTrafficPolicy: 'Local' }), slice([endpoint('10.1.0.1', { nodeName: 'edge-2' })])],
+    want: ['TCP/10.96.0.10:80 > 10.1.0.1:8080', 'TCP/192.0.2.7:80 >'],
+  },
+  {
     name: 'NodePort', items: [service({ serviceType: 'NodePort', ports: [port({ nodePort: 30_080 })] }), slice([endpoint('10.1.0.1')])],
     want: ['TCP/0.0.0.0:30080 > 10.1.0.1:8080', 'TCP/10.96.0.10:80 > 10.1.0.1:8080'],
   },

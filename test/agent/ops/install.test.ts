@@ -115,7 +115,7 @@ test('what cannot be is refused in one line, and nothing is written', async () =
     [['--master', 'wss://m:6443', '--token', 'x'], /--token: must be of the form/],
     [['--master', 'm', '--token', token], /--master: must be an address/],
     [['--master', 'wss://m:6443', '--token', token, '--sandbox', '--data-dir', '/home/me/agent'], /--sandbox: hides \/home\/me\/agent/],
-    [['--frobnicate'], /Unknown option/],
+    [['--frobnicate'], /^wherry-agent: unknown option `--frobnicate`; see wherry-agent install --help$/m],
     [['more'], /unexpected argument "more"/],
   ];
   for (const [args, expected] of cases) {

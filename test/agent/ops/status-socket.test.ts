@@ -41,18 +41,19 @@ test('a running agent answers, and its files do when it has ended', async () => 
   const link = new LinkStatus(clock);
   link.bytes.sent = 12;
   let trouble: string | undefined;
+  let engineTrouble: string | undefined;
   const sources: StatusSources = {
     config: readAgentConfig({ nodeName: 'edge-1', nodeIp: '192.0.2.1', dataDir, master: 'wss://m:6443' }), clock, startedMs: clock.now(), state, link: () => link.view, trouble: () => trouble,
-    parts: () => ({ pods: [{ pod, status: { phase: 'Running' as const } }], listeners: [], serviceRange: undefined, unsent: { pods: 1, events: 2, eventsDropped: 3 } }),
+    parts: () => ({ pods: [{ pod, status: { phase: 'Running' as const } }], listeners: [], serviceRange: undefined, unsent: { pods: 1, events: 2, eventsDropped: 3 }, engineTrouble }),
   };
   const stop = await served(() => collect(sources));
   link.trying();
   link.ended('refused', 5000);
-  trouble = 'disk full';
+  [trouble, engineTrouble] = ['disk full', 'no Docker here'];
   const away = await askStatus(dataDir);
   assert.equal([away.state, exitCodeOf(away), away.link?.lastError?.message, away.link?.nextTry], ['not connected', 1, 'refused', '2026-01-02T03:04:10.000Z']);
-  assert.equal(away.problems, ['the state cannot be written: disk full']);
-  trouble = undefined;
+  assert.equal(away.problems, ['the state cannot be written: disk full', 'the engine does not answer: no Docker here']);
+  [trouble, engineTrouble] = [undefined, undefined];
   link.welcomed();
   const status = await askStatus(dataDir);
   assert.equal([status.state, exitCodeOf(status), status.node, status.master, status.held.revision, status.link?.bytesSent, status.unsent], ['connected', 0, 'edge-1', 'https://m:6443', 7, 12, { pods: 1, events: 2, eventsDropped: 3 }]);

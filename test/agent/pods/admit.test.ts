@@ -66,7 +66,26 @@ test('all labels of the node, once the master has told them', () => {
   assert.equal([reason({ nodeSelector: { 'added.by/api': '1' } }, {}), reason({ nodeSelector: { 'added.by/api': '1' } }, { 'added.by/api': '1' })], ['NodeAffinity', undefined]);
 });
 
+test('taints of the node: those of effect NoExecute have to be tolerated, for however long', () => {
+  const tainted = (...taints: { key: string; value?: string; effect: 'NoExecute' | 'NoSchedule' | 'PreferNoSchedule' }[]) => ({ node: { ...node, taints } });
+  const reason = (tolerations: object[] | undefined, more: Partial<AdmitInput>) => why(pod('p', {}, tolerations ? { tolerations } : {}), more)?.reason;
+  const gpu = tainted({ key: 'gpu', value: 'yes', effect: 'NoExecute' });
+  assert.equal(why(pod('p'), gpu), { reason: 'TaintToleration', message: 'Predicate TaintToleration failed' });
+  assert.is(reason(undefined, tainted({ key: 'gpu', effect: 'NoSchedule' }, { key: 'old', effect: 'PreferNoSchedule' })), undefined, 'others are the scheduler\'s affair');
+  for (const toleration of [{ operator: 'Exists' }, { key: 'gpu', operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 1 }, { key: 'gpu', value: 'yes' }]) assert.is(reason([toleration], gpu), undefined);
+  for (const toleration of [{ key: 'gpu', value: 'no' }, { key: 'gpu', operator: 'Exists', effect: 'NoSchedule' }, { key: 'other', operator: 'Exists' }]) assert.is(reason([toleration], gpu), 'TaintToleration');
+  assert.is(reason([{ key: 'gpu', operator: 'Exists' }], tainted({ key: 'gpu', effect: 'NoExecute' }, { key: 'more', effect: 'NoExecute' })), 'TaintToleration');
+  assert.is(why(pod('p', {}, { nodeSelector: { zone: 'b' } }), gpu)?.reason, 'NodeAffinity', 'what the kubelet finds first is what is said');
+});
+
+test('a term of affinity that says nothing means no node', () => {
+  const empty = { affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{}] } } } };
+  assert.is(why(pod('p', {}, empty))?.reason, 'NodeAffinity');
+});
+
 test('what the host lacks or forbids', () => {
+  assert.equal(why(pod('p', {}, {}, { labels: { 'kubernetes.io/os': 'windows' } })), { reason: 'PodOSSelectorNodeLabelDoesNotMatch', message: 'Failed to admit pod as the `kubernetes.io/os` label doesn\'t match node label' });
+  assert.is(why(pod('p', {}, {}, { labels: { 'kubernetes.io/os': 'linux' } })), undefined);
   assert.is(why(pod('p', {}, { os: { name: 'windows' } }))?.reason, 'PodOSNotSupported');
   const sysctls = (...names: string[]) => ({ securityContext: { sysctls: names.map((name) => ({ name, value: '1' })) } });
   assert.is(why(pod('p', {}, sysctls('net.ipv4.ip_unprivileged_port_start', 'kernel/shm_rmid_forced'))), undefined);

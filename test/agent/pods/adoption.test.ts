@@ -1,3 +1,6 @@
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RuntimeError } from '../../../agent/runtime/runtime.ts';
@@ -32,6 +35,43 @@ test('containers of pods that a healed state does not know run on, and are adopt
   assert.is(node.status('lost').containerStatuses?.[0]?.restartCount, 1);
   assert.is(node.containers('old').length, 0, 'what the master does not speak of goes');
   await node.cleanUp();
+});
+
+test('volumes of pods that are gone go when the master has spoken, though the agent started without it', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'adoption-'));
+  const node = new FakeNode();
+  const stored = { ...pod('kept'), spec: { ...pod('kept').spec, volumes: [{ name: 'v', emptyDir: {} }] } };
+  await node.state.put({ type: 'pod', revision: 1, object: stored });
+  await mkdir(join(root, 'pods', 'uid-lost', 'volumes', 'v'), { recursive: true });
+  await node.state.note('pod-status/uid-lost', { phase: 'Running' });
+  let linked = false;
+  await node.start({ root, mayRemove: () => linked });
+  await node.pass(120_000);
+  assert.equal((await readdir(join(root, 'pods'))).sort(), ['uid-kept', 'uid-lost'], 'a state that lost something cannot tell');
+  linked = true;
+  node.manager.linkChanged();
+  await node.pass(1000);
+  assert.equal(await readdir(join(root, 'pods')), ['uid-kept']);
+  assert.not.ok(node.state.notes.has('pod-status/uid-lost'));
+  assert.is(node.running('kept').length, 1);
+  await node.cleanUp();
+  await rm(root, { recursive: true, force: true });
+});
+
+test('an agent that has not looked at its engine yet takes no volume away, whatever the link says', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'adoption-'));
+  const node = new FakeNode();
+  await node.state.put({ type: 'pod', revision: 1, object: pod('kept') });
+  await mkdir(join(root, 'pods', 'uid-kept', 'volumes', 'v'), { recursive: true });
+  const listing = node.runtime.containers.bind(node.runtime);
+  node.runtime.containers = () => Promise.reject(new RuntimeError('unreachable', 'down'));
+  await node.start({ root });
+  node.manager.linkChanged();
+  await node.pass(1000);
+  assert.equal(await readdir(join(root, 'pods', 'uid-kept', 'volumes')), ['v']);
+  node.runtime.containers = listing;
+  await node.cleanUp();
+  await rm(root, { recursive: true, force: true });
 });
 
 test('what the engine can never start, since it died while it did, is thrown away for another', async () => {

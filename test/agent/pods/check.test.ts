@@ -53,6 +53,18 @@ test('http and tcp', async () => {
   assert.is((await runHook({ httpGet: { path: '/', port, scheme: 'HTTP' } }, input)).ok, false);
 });
 
+test('a server without TLS fails a probe that wants it; a hook asks again without', async () => {
+  const asked: string[] = [];
+  const server = createServer((request, response) => { asked.push(`${request.url} ${String(request.headers.authorization)}`); response.end(); });
+  const port = await listening(server);
+  const httpGet = { path: '/x', port, scheme: 'HTTPS' as const, httpHeaders: [{ name: 'Authorization', value: 'secret' }] };
+  assert.equal(await check({ httpGet }, input), { ok: false, message: `Get "https://127.0.0.1:${port}/x": http: server gave HTTP response to HTTPS client` });
+  assert.equal(await runHook({ httpGet }, input), { ok: true, warning: true, message: `request to HTTPS lifecycle hook 127.0.0.1:${port} got HTTP response, retry with HTTP succeeded` });
+  assert.equal(asked, ['/x undefined'], 'what was meant for TLS alone is not sent without');
+  server.closeAllConnections();
+  server.close();
+});
+
 test('http, where the server changes the protocol', async () => {
   const server = createTcpServer((socket) => { socket.on('error', () => {}).end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n'); });
   const port = await listening(server);

@@ -38,6 +38,18 @@ test('whole objects, with a prefix; env wins', () => {
   assert.equal(env({ envFrom: [{ prefix: 'X_', configMapRef: { name: 'cm' } }, { secretRef: { name: 's' } }], env: [{ name: 'X_a', value: 'mine' }] }), { X_a: 'mine', X_b: '2', key: 'geheim' });
 });
 
+test('keys that cannot be names are skipped and told of, in the kubelet\'s words', () => {
+  const told: string[] = [];
+  const skipped = (message: string): void => { told.push(message); };
+  assert.equal(env({ envFrom: [{ configMapRef: { name: 'cm' } }, { prefix: 'a b-', secretRef: { name: 's' } }] }, { skipped }), { a: '1', b: '2', 'a b-key': 'geheim' }, 'anything printable is a name');
+  assert.equal(told.splice(0), ['Keys [bad=name] from the EnvFrom configMap default/cm were skipped since they are considered invalid environment variable names.']);
+  assert.equal(env({ envFrom: [{ prefix: '\u00e9', configMapRef: { name: 'cm' } }, { prefix: '=', secretRef: { name: 's' } }] }, { skipped }), {});
+  assert.equal(told, [
+    'Keys [\u00e9a, \u00e9b, \u00e9bad=name] from the EnvFrom configMap default/cm were skipped since they are considered invalid environment variable names.',
+    'Keys [=key] from the EnvFrom secret default/s were skipped since they are considered invalid environment variable names.',
+  ]);
+});
+
 test('keys and fields', () => {
   const from = (name: string, valueFrom: object) => ({ name, valueFrom });
   assert.equal(env({

@@ -5,11 +5,11 @@ import { oomScoreAdjust, qosClass } from '../../../agent/runtime/qos.ts';
 import { podOf } from '../../fakes/pod.ts';
 
 const test = suite('docker-spec');
-const host = (container: object, spec: object = {}, imageUser = '') => {
+const host = (container: object, spec: object = {}, imageUser = '', more: object = {}) => {
   const pod = podOf('p', { containers: [{ name: 'a', image: 'a:1', ...container }], ...spec });
   return containerOptions({
     pod, container: pod.spec.containers[0]!, owner: 'o', attempt: 2, backoffMs: 10_000, sandboxId: 'box', sandboxStartMs: 0, image: 'sha256:1', imageUser, env: ['A=b'],
-    command: undefined, args: ['x'], mounts: [], messageFile: '/m', nodeMemoryBytes: 2 ** 30, oomFloor: -1000,
+    command: undefined, args: ['x'], mounts: [], messageFile: '/m', nodeMemoryBytes: 2 ** 30, oomFloor: -1000, ...more,
   });
 };
 const box = (spec: object) => sandboxOptions({ pod: podOf('p', { containers: [{ name: 'a', image: 'a:1' }], ...spec }), owner: 'o', image: 'pause', attempt: 0, hostname: 'p', oomFloor: -1000 });
@@ -25,6 +25,11 @@ test('a container joins its sandbox and says whose it is', () => {
     'io.kubernetes.sandbox.id': 'box', 'io.wherry.restart-count': '2', 'io.wherry.backoff-ms': '10000', 'io.wherry.hash': containerHash({ name: 'a', image: 'a:1' }), 'io.wherry.termination-message': '/m',
   });
   assert.equal(made.HostConfig.Mounts, [{ Type: 'bind', Source: '/m', Target: '/dev/termination-log', ReadOnly: false }]);
+});
+
+test('processes', () => {
+  assert.is(host({}).HostConfig.PidsLimit, undefined);
+  assert.is(host({}, {}, '', { pidsLimit: 64 }).HostConfig.PidsLimit, 64);
 });
 
 test('resources', () => {

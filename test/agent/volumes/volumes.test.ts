@@ -83,6 +83,8 @@ test('mounts', async () => {
   await volumes().prepare(given);
   const [mount] = await volumes().mounts(given, { name: 'c', volumeMounts: [{ name: 'v', mountPath: '/v', readOnly: true, mountPropagation: 'HostToContainer' }] }, () => undefined);
   assert.equal(mount, { Type: 'bind', Source: path(), Target: '/v', ReadOnly: true, BindOptions: { Propagation: 'rslave' } });
+  const [plain] = await volumes().mounts(given, { name: 'c', volumeMounts: [{ name: 'v', mountPath: '/v' }] }, () => undefined);
+  assert.equal(plain, { Type: 'bind', Source: path(), Target: '/v', ReadOnly: false }, 'an engine refuses to mount what its own directory is in privately');
   assert.is((await stat(path())).mode & 0o777, 0o777);
 });
 

@@ -14,6 +14,7 @@ import type { User } from '../../../master/registry/types.ts';
 import { clusterRoleBindings, clusterRoles } from '../../../shared/kinds/rbac.ts';
 import { serviceAccounts } from '../../../shared/kinds/serviceaccount.ts';
 import { systemClock } from '../../../shared/clock.ts';
+import { oneKey } from '../../fakes/token-keys.ts';
 import { configMap, configMaps, openLab, pod, pods, type Answer, type Lab } from './support.ts';
 
 const issuer = 'https://kubernetes.default.svc.cluster.local';
@@ -31,12 +32,12 @@ test.before(async (context) => {
   const late: Authorizer = { authorize: (access) => parts.authorizer!.authorize(access), rulesFor: (user, namespace) => parts.authorizer!.rulesFor(user, namespace) };
   const handler = { resource: 'serviceaccounts', subresource: 'token', answer: (call: Parameters<ReturnType<typeof tokenRequests>['answer']>[0]) => tokenRequests(parts.tokens!).answer(call) };
   const lab = context.lab = await openLab({
-    authorizer: late, subresources: [handler], routes: issuerRoutes({ issuer, key, url: () => 'https://m:6443' }),
+    authorizer: late, subresources: [handler], routes: issuerRoutes({ issuer, keys: oneKey(key), url: () => 'https://m:6443' }),
     tokens: { authenticate: (token) => parts.tokens!.authenticate(token) ?? people[token], review: (token, audiences) => parts.tokens!.review(token, audiences) },
   });
   context.stop = new AbortController();
   const policy = new Policy(lab.registry, context.stop.signal);
-  context.tokens = new AccountTokens({ registry: lab.registry, clock: systemClock, key, issuer });
+  context.tokens = new AccountTokens({ registry: lab.registry, clock: systemClock, keys: oneKey(key), issuer });
   Object.assign(parts, { authorizer: anyOf(coreAuthorizer, rbacAuthorizer(policy)), tokens: context.tokens });
   await bootstrapPolicy(lab.registry);
   await lab.registry.create(serviceAccounts, 'default', { metadata: { name: 'default' } });

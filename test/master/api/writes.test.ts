@@ -114,6 +114,9 @@ test('scale reads and writes replicas', async ({ lab }) => {
   assert.is((await lab.client.patch(`${rcs}/web/scale`, 'merge-patch+json', { spec: { replicas: 5 } })).json.spec.replicas, 5);
   assert.is((await lab.client.get(`${rcs}/web`)).json.spec.replicas, 5);
   assert.is((await lab.client.put(`${rcs}/web/scale`, json)).code, 409, 'a stale scale');
+  const table = (await lab.client.get(`${rcs}/web/scale`, { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io' })).json;
+  assert.equal(table.columnDefinitions.map(({ name }: { name: string }) => name), ['Name', 'Desired', 'Available', 'Age']);
+  assert.equal(table.rows[0].cells.slice(0, 3), ['web', 5, 0]);
 });
 
 test('a pod is bound once, also through the collection of bindings', async ({ lab }) => {

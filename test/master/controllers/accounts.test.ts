@@ -10,6 +10,7 @@ import { namespaces } from '../../../shared/kinds/namespace.ts';
 import { clusterRoles } from '../../../shared/kinds/rbac.ts';
 import { secrets } from '../../../shared/kinds/secret.ts';
 import { serviceAccounts } from '../../../shared/kinds/serviceaccount.ts';
+import { oneKey } from '../../fakes/token-keys.ts';
 import { Cluster, realClock } from './cluster.ts';
 
 const test = suite('accounts\' controllers');
@@ -18,7 +19,7 @@ const annotation = 'kubernetes.io/service-account.name';
 const key = tokenKey(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey);
 
 test('a token Secret is filled, mended, and goes with its account; others are left alone', async () => {
-  const tokensOf = (registry: Registry): AccountTokens => new AccountTokens({ registry, clock: realClock, key, issuer: 'https://i' });
+  const tokensOf = (registry: Registry): AccountTokens => new AccountTokens({ registry, clock: realClock, keys: oneKey(key), issuer: 'https://i' });
   const cluster: Cluster = new Cluster({ settings: { accountTokens: { issueLegacy: (...args) => tokensOf(cluster.registry).issueLegacy(...args), isLegacy: (...args) => tokensOf(cluster.registry).isLegacy(...args) } } });
   const { registry } = cluster;
   const tokens = tokensOf(registry);

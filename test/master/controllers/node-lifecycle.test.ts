@@ -59,6 +59,8 @@ test('a silent node becomes unknown after the grace, and comes back', () => with
   await cluster.until(() => taints(world, 'a') === 'unreachable:NoExecute unreachable:NoSchedule');
   const condition = nodeOf(world, 'a').status.conditions!.find(({ type }) => type === 'Ready')!;
   assert.equal([condition.status, condition.reason, condition.message], ['Unknown', 'NodeStatusUnknown', 'Kubelet stopped posting node status.']);
+  const silentMs = Date.parse(condition.lastTransitionTime!) - Date.parse(condition.lastHeartbeatTime!);
+  assert.ok(silentMs >= 39_000 && silentMs <= 43_000, `last heard of ${silentMs} ms before`);
   assert.is(nodeOf(world, 'a').status.conditions!.find(({ type }) => type === 'DiskPressure')?.reason, 'NodeStatusNeverUpdated');
   assert.ok(nodeOf(world, 'a').spec.taints!.every(({ timeAdded }) => timeAdded));
   await cluster.until(() => !isReady(cluster.registry.get(pods, 'default', 'p').object));

@@ -1,5 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { sleep } from '../../../shared/clock.ts';
 import { namespaces } from '../../../shared/kinds/namespace.ts';
 import { decodeMessage } from '../../../shared/protocol.ts';
 import { LinkedCluster, nodeOf } from '../../fakes/cluster-link.ts';
@@ -59,6 +60,29 @@ test('one heartbeat that is lost does not cost an agent its session, nor one tha
     return clock.monotonic() - cutMs > 60_000;
   });
   assert.equal(lost, [], 'the node is heard of again before its grace is over');
+  await agent.stop();
+  await cluster.stopMaster();
+});
+
+test('a stream that trickles, and to which the master has nothing to say, does not cost the session', async () => {
+  const cluster = await clusterWith(40_000);
+  const { clock, hub } = cluster;
+  const agent = cluster.startAgent('n1', new MemoryState(), {
+    async *openStream(_, signal) {
+      while (!signal.aborted) {
+        yield Buffer.from('tick\n');
+        await sleep(clock, 1000, signal);
+      }
+    },
+  });
+  assert.ok(await clock.pass(5000, () => hub.isConnected('n1')));
+  const stream = hub.openStream('n1', { type: 'logs', namespace: 'default', pod: 'p', uid: 'u', container: 'c', follow: true, previous: false, timestamps: false });
+  let ticks = 0;
+  let ended = '';
+  void (async () => { for await (const bytes of stream) ticks += bytes.length / 5; })().catch((error: Error) => { ended = error.message; });
+  await clock.pass(300_000);
+  assert.is(ended, '');
+  assert.ok(ticks >= 299, `${ticks} ticks in 300 s`);
   await agent.stop();
   await cluster.stopMaster();
 });

@@ -6,7 +6,7 @@ import { endpointSlices } from '../../../shared/kinds/endpointslice.ts';
 import { events } from '../../../shared/kinds/event.ts';
 import { leases } from '../../../shared/kinds/lease.ts';
 import { namespaces } from '../../../shared/kinds/namespace.ts';
-import { nodes } from '../../../shared/kinds/node.ts';
+import { nodes, type Taint } from '../../../shared/kinds/node.ts';
 import { pods } from '../../../shared/kinds/pod.ts';
 import { secrets } from '../../../shared/kinds/secret.ts';
 import { services } from '../../../shared/kinds/service.ts';
@@ -15,6 +15,7 @@ import { decodeMessage, encodeMessage } from '../../../shared/protocol.ts';
 import { LinkedCluster, nodeOf } from '../../fakes/cluster-link.ts';
 import type { StatusError } from '../../../shared/status.ts';
 import { PodLogs } from '../../../master/hub/pod-logs.ts';
+import { taintsForAgent } from '../../../master/hub/session.ts';
 import { makeLink } from '../../fakes/link.ts';
 import { seeded } from '../../property/random.ts';
 import { MemoryState } from '../../fakes/memory-state.ts';
@@ -137,6 +138,27 @@ test('one endpoint of many reaches every agent in less than 200 bytes, as one fr
   await cluster.stopMaster();
 });
 
+test('an agent is told of its node\'s NoExecute taints, and again when they change', async () => {
+  const cluster = new LinkedCluster({ log });
+  const { registry, clock } = cluster;
+  for (const name of ['default', 'kube-node-lease']) await registry.create(namespaces, '', { metadata: { name } });
+  await cluster.startMaster({
+    settings: (name) => ({ serviceCIDR: '', clusterDomain: '', clusterDNS: '', podCIDR: '', ...taintsForAgent(registry.find(nodes, '', name)?.spec?.taints) }),
+  });
+  const told: unknown[] = [];
+  const agent = cluster.startAgent('n1', new MemoryState(), { onWelcome: ({ nodeTaints }) => { told.push(nodeTaints); } });
+  agent.session.setNode(nodeOf('n1'));
+  assert.ok(await clock.pass(5000, () => registry.find(nodes, '', 'n1')?.status.addresses !== undefined));
+  const taint = (taints: Taint[]) => registry.modify(nodes, '', 'n1', (current) => ({ ...current, spec: { ...current.spec, taints } }));
+  await taint([{ key: 'b', effect: 'NoExecute', value: 'x', timeAdded: '2026-01-02T03:04:05Z' }, { key: 'soft', effect: 'NoSchedule' }, { key: 'a', effect: 'NoExecute' }]);
+  assert.ok(await clock.pass(5000, () => told.length === 2));
+  await taint([{ key: 'soft', effect: 'NoSchedule' }]);
+  assert.ok(await clock.pass(5000, () => told.length === 3));
+  assert.equal(told, [undefined, [{ key: 'a', effect: 'NoExecute' }, { key: 'b', value: 'x', effect: 'NoExecute' }], undefined]);
+  await agent.stop();
+  await cluster.stopMaster();
+});
+
 test('an agent registers with labels and taints, and later owns neither taints nor the labels of users', async () => {
   const cluster = await startedCluster();
   const { registry, clock } = cluster;
@@ -212,6 +234,24 @@ test('events become objects that count', async () => {
   assert.ok(await clock.pass(5000, () => registry.all(events)[0]?.count === 7));
   const [event] = registry.all(events);
   assert.equal([event!.firstTimestamp, event!.lastTimestamp, event!.source.host, registry.all(events).length], ['1970-01-01T00:16:40Z', '1970-01-01T00:16:47Z', 'n1', 1]);
+  await agent.stop();
+  await cluster.stopMaster();
+});
+
+test('events are named so that a list has them in order', async () => {
+  const cluster = await startedCluster();
+  const { registry, clock } = cluster;
+  const { object: pod } = await registry.create(pods, 'default', webPod('web-1', 'n1'));
+  const agent = cluster.startAgent('n1', new MemoryState());
+  const reasons = ['Pulling', 'Pulled', 'Created', 'Started', 'Unhealthy', 'Killing'];
+  reasons.forEach((reason, index) => agent.session.event({
+    namespace: 'default', key: `web-1/${reason}`, involvedObject: { apiVersion: 'v1', kind: 'Pod', namespace: 'default', name: 'web-1', uid: pod.metadata.uid! },
+    reason, message: reason, type: 'Normal', component: 'kubelet', count: 1, firstMs: 1_795_263_908_001 + index, lastMs: 1_795_263_908_001 + index,
+  }));
+  assert.ok(await clock.pass(5000, () => registry.all(events).length === reasons.length));
+  const named = [...registry.all(events)].sort((a, b) => (a.metadata.name! < b.metadata.name! ? -1 : 1));
+  assert.equal(named.map(({ reason }) => reason), reasons);
+  assert.match(named[0]!.metadata.name!, /^web-1\.18ea0f[0-9a-f]{10}$/);
   await agent.stop();
   await cluster.stopMaster();
 });

@@ -2,7 +2,7 @@ import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AccountTokens } from '../../../master/registry/account-tokens.ts';
-import { isSigned, readClaims, tokenKey } from '../../../master/registry/jwt.ts';
+import { isSigned, readClaims, tokenKey, type CheckKey } from '../../../master/registry/jwt.ts';
 import { podToken } from '../../../master/registry/pod-token.ts';
 import { requestToken } from '../../../master/registry/token-request.ts';
 import { namespaces } from '../../../shared/kinds/namespace.ts';
@@ -31,14 +31,15 @@ async function world() {
   const pod = await cluster.create(pods, 'default', podDocument('p', projected()));
   const { registry } = cluster;
   const clock = new FakeClock(Date.now());
-  const tokens = new AccountTokens({ registry, clock, key, issuer });
+  const keys = { signing: key, good: [key] as readonly CheckKey[], accepted: () => keys.good };
+  const tokens = new AccountTokens({ registry, clock, keys, issuer });
   const ask = async (document: object): Promise<{ spec: { audiences: string[] }; status: { token: string; expirationTimestamp: string } }> =>
     await requestToken({ registry, tokens, now: () => clock.now() }, 'default', 'robot', document) as never;
   const error = (token: string, ...audiences: string[]): string => {
     const verdict = tokens.review(token, audiences);
     return verdict && 'error' in verdict ? verdict.error : `no error but ${JSON.stringify(verdict)}`;
   };
-  return { registry, clock, tokens, account, pod, ask, error };
+  return { registry, clock, tokens, account, pod, ask, error, keys };
 }
 
 async function refusal(attempt: Promise<unknown>): Promise<[number, string]> {
@@ -78,6 +79,21 @@ test('a token is good for its audiences and until its end', async () => {
   assert.ok('user' in tokens.review(vault, ['vault'])!, 'clocks may differ by a minute');
   clock.advance(2000);
   assert.is(error(vault, 'vault'), 'service account token has expired');
+});
+
+test('after a rotation the new key signs, and what the last one signed is good while that is', async () => {
+  const { ask, tokens, keys, account, error } = await world();
+  const before = (await ask({})).status.token;
+  const legacy = await tokens.issueLegacy(account, 's');
+  const next = tokenKey(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey);
+  Object.assign(keys, { signing: next, good: [next, key] });
+  const after = (await ask({})).status.token;
+  assert.ok(isSigned(next, after));
+  assert.ok(tokens.authenticate(before) && tokens.authenticate(after) && tokens.isLegacy(legacy, account, 's'));
+  keys.good = [next];
+  assert.is(error(before), 'failed to verify token signature', 'though it was found to be good before');
+  assert.not.ok(tokens.isLegacy(legacy, account, 's'));
+  assert.ok(tokens.authenticate(after));
 });
 
 test('what was not signed by this key, or not by its algorithm, is refused', async () => {

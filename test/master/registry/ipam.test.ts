@@ -55,6 +55,16 @@ test('headless and external services have none', async () => {
   assert.is((await make(cluster, 'external', { type: 'ExternalName', externalName: 'example.com' })).spec.clusterIP, undefined);
 });
 
+test('addresses of families that the cluster does not have are refused', async () => {
+  const cluster = new Cluster();
+  assert.is(await refusal(make(cluster, 'a', { ipFamilies: ['IPv6'] })), '422 Service "a" is invalid: spec.ipFamilies[0]: Invalid value: "IPv6": not configured on this cluster');
+  assert.is(await refusal(make(cluster, 'a', { ipFamilyPolicy: 'RequireDualStack' })),
+    '422 Service "a" is invalid: spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services');
+  assert.equal((await make(cluster, 'a', { ipFamilyPolicy: 'PreferDualStack' })).spec.ipFamilies, ['IPv4']);
+  assert.match(await refusal(change(cluster, 'a', { ipFamilies: ['IPv6'] })), /not configured on this cluster/);
+  assert.equal((await make(cluster, 'free', { clusterIP: 'None', selector: {}, ipFamilies: ['IPv6'] })).spec.ipFamilies, ['IPv6'], 'whose endpoints somebody else keeps');
+});
+
 test('keeps addresses and ports over updates and frees them with the type', async () => {
   const cluster = new Cluster();
   const before = await make(cluster, 'a', { type: 'NodePort' });

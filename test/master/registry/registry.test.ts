@@ -54,7 +54,22 @@ test('create refuses', async () => {
   assert.equal(await failure(registry.create(configMaps, 'n', map('b', {}, { namespace: 'm' }))), [400, 'BadRequest', 'the namespace of the provided object does not match the namespace sent on the request']);
   assert.equal(await failure(registry.create(configMaps, 'n', { metadata: {} })), [422, 'Invalid', 'ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required']);
   assert.equal(await failure(registry.create(configMaps, 'n', { metadata: { name: 'b' }, data: { x: 1 } })), [400, 'BadRequest', 'ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field ConfigMap.data.x of type string']);
+  assert.equal(await failure(registry.create(configMaps, 'n', map('b', {}, { finalizers: ['hold', 'orphan', 'example.com/hold'] }))), [422, 'Invalid', 'ConfigMap "b" is invalid: metadata.finalizers[0]: Invalid value: "hold": name is neither a standard finalizer name nor is it fully qualified']);
   assert.is(registry.find(configMaps, 'n', 'b'), undefined);
+});
+
+test('a writer hears what is odd about an object', async () => {
+  const registry = open();
+  const told: string[] = [];
+  const options = { warn: (text: string): void => { told.push(text); } };
+  const odd = { spec: { template: { metadata: { labels: { a: 'b' } }, spec: { terminationGracePeriodSeconds: -1, containers: [{ name: 'c', image: 'x' }] } } } };
+  await registry.create(replicationControllers, 'n', { metadata: { name: 'a' }, ...odd }, options);
+  assert.equal(told.splice(0), ['spec.template.spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1']);
+  await registry.modify(replicationControllers, 'n', 'a', (rc) => ({ ...rc, metadata: { ...rc.metadata, labels: { c: 'd' } } }), options);
+  await registry.modify(replicationControllers, 'n', 'a', (rc) => ({ ...rc, spec: { ...rc.spec, replicas: 3 } }), { ...options, subresource: 'scale' });
+  assert.equal(told, [], 'a change that has nothing to do with it');
+  await registry.modify(replicationControllers, 'n', 'a', (rc) => ({ ...rc, spec: { ...rc.spec, minReadySeconds: 3 } }), options);
+  assert.is(told.length, 1);
 });
 
 test('what is found is current, also for who hears of the change', async () => {

@@ -81,10 +81,27 @@ const wrongServices: readonly [what: string, spec: unknown, errors: string[]][] 
   ['same port twice', { ports: [{ name: 'a', port: 80 }, { name: 'b', port: 80 }] }, ['spec.ports[1]: Duplicate value: {"port":80,"protocol":"TCP"}']],
   ['node port of a cluster service', { ports: [{ port: 80, nodePort: 30000 }] }, ["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"]],
   ['type', { type: 'X', ports: [{ port: 80 }] }, ['spec.type: Unsupported value: "X": supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"']],
+  ['external addresses', { externalIPs: ['192.0.2.1', 'x', '127.0.0.1', '0.0.0.0'], ports: [{ port: 80 }] }, [
+    'spec.externalIPs[1]: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)',
+    'spec.externalIPs[2]: Invalid value: "127.0.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)',
+    'spec.externalIPs[3]: Invalid value: "0.0.0.0": may not be unspecified (0.0.0.0 or ::)',
+  ]],
+  ['source ranges', { type: 'LoadBalancer', loadBalancerSourceRanges: ['10.0.0.0/8', '10.0.0.1'], ports: [{ port: 80 }] }, [
+    'spec.LoadBalancerSourceRanges: Invalid value: "[10.0.0.0/8 10.0.0.1]": must be a list of IP ranges. For example, 10.240.0.0/24,10.250.0.0/24 ',
+  ]],
+  ['source ranges without a balancer', { loadBalancerSourceRanges: ['10.0.0.0/8', 'fd00::/8'], ports: [{ port: 80 }] }, ["spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'"]],
   ['no external name', { type: 'ExternalName' }, ['spec.externalName: Required value']],
   ['address', { clusterIP: 'x', ports: [{ port: 80 }] }, ['spec.clusterIPs[0]: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)']],
 ];
 for (const [what, spec, errors] of wrongServices) test(`services: ${what}`, () => assert.equal(made(services, { metadata, spec }).errors, errors));
+
+test('services: what has no effect is told', () => {
+  const told = (spec: object): string[] | undefined => services.warnings?.(made(services, { metadata, spec: { ports: [{ port: 80 }], ...spec } }).object, undefined);
+  assert.equal(told({}), []);
+  assert.equal(told({ clusterIP: 'None', sessionAffinity: 'ClientIP', externalIPs: ['192.0.2.1'] }), ['spec.externalIPs is ignored for headless services', 'spec.SessionAffinity is ignored for headless services']);
+  assert.equal(told({ externalName: 'a.b' }), ['spec.externalName is ignored when spec.type is not "ExternalName"']);
+  assert.equal(told({ type: 'ExternalName', externalName: 'a.b', externalIPs: ['192.0.2.1'] }), ['spec.externalIPs is ignored when spec.type is "ExternalName"']);
+});
 
 test('services: changes', () => {
   const old = made(services, { metadata, spec: { type: 'NodePort', clusterIP: '10.96.0.5', ports: [{ port: 80, nodePort: 30080 }] } }).object;
@@ -92,6 +109,7 @@ test('services: changes', () => {
   assert.equal(kept.errors, []);
   assert.equal([kept.object.spec.clusterIPs, kept.object.spec.ports?.[0]?.nodePort], [['10.96.0.5'], 30080]);
   assert.equal(changed(services, old, { metadata, spec: { type: 'NodePort', clusterIP: '10.96.0.6', ports: [{ port: 80 }] } }).errors, ['spec.clusterIPs[0]: Invalid value: ["10.96.0.6"]: may not change once set']);
+  assert.equal(changed(services, old, { metadata, spec: { ...old.spec, clusterIP: '10.96.0.6' } }).errors, ['spec.clusterIPs[0]: Invalid value: ["10.96.0.6"]: may not change once set'], 'as a patch of the one field leaves it');
   const external = changed(services, old, { metadata, spec: { ...old.spec, type: 'ExternalName', externalName: 'example.com' } });
   assert.equal(external.errors, []);
   assert.is(external.object.spec.clusterIP, undefined);

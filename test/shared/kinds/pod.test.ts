@@ -33,6 +33,12 @@ test('defaults', () => {
   assert.equal(object.status, { phase: 'Pending', qosClass: 'Burstable' });
 });
 
+test('a gated pod says so from the beginning', () => {
+  const { object } = made(pods, document({ schedulingGates: [{ name: 'example.com/wait' }] }));
+  assert.equal(object.status.conditions, [{ type: 'PodScheduled', status: 'False', reason: 'SchedulingGated', message: 'Scheduling is blocked due to non-empty scheduling gates' }]);
+  assert.is(cells(pods, object, now)['Status'], 'SchedulingGated');
+});
+
 const policies: readonly [image: string, policy: string][] = [
   ['nginx', 'Always'], ['nginx:latest', 'Always'], ['nginx:1.27', 'IfNotPresent'], ['host:5000/nginx', 'Always'], ['host:5000/nginx:1', 'IfNotPresent'],
   [`nginx@sha256:${'0'.repeat(64)}`, 'IfNotPresent'], [`nginx:latest@sha256:${'0'.repeat(64)}`, 'Always'],
@@ -70,6 +76,15 @@ const invalid: readonly [what: string, spec: Fields, errors: string[]][] = [
   ['negative delay', { containers: [container({ livenessProbe: { tcpSocket: { port: 1 }, initialDelaySeconds: -1 } })] }, ['spec.containers[0].livenessProbe.initialDelaySeconds: Invalid value: -1: must be greater than or equal to 0']],
   ['liveness in an init container', { initContainers: [container({ name: 'i', livenessProbe: { tcpSocket: { port: 1 } } })] }, ['spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always']],
   ['request over limit', { containers: [container({ resources: { limits: { cpu: '1' }, requests: { cpu: '2' } } })] }, ['spec.containers[0].resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1']],
+  ['a resource that is none', { containers: [container({ resources: { limits: { ram: '2' }, requests: { ram: '1' } } })] }, ['limits', 'requests'].flatMap((list) => [
+    `spec.containers[0].resources.${list}[ram]: Invalid value: "ram": must be a standard resource type or fully qualified`,
+    `spec.containers[0].resources.${list}[ram]: Invalid value: "ram": must be a standard resource for containers`,
+  ])],
+  ['another port on the host', { hostNetwork: true, containers: [container({ ports: [{ containerPort: 80, hostPort: 81 }, { containerPort: 82 }] })] }, ['spec.containers[0].ports[0].hostPort: Invalid value: 81: must match `containerPort` when `hostNetwork` is true']],
+  ['searches that are no names', { dnsConfig: { searches: ['example.com.', '-'], options: [{ value: '1' }] } }, [
+    "spec.dnsConfig.searches[1]: Invalid value: \"-\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+    'spec.dnsConfig.options[0]: Required value: must not be empty',
+  ]],
   ['toleration of everything', { tolerations: [{ operator: 'Equal' }] }, ['spec.tolerations[0].operator: Invalid value: "Equal": operator must be Exists when `key` is empty, which means "match all values and all keys"']],
   ['no terms', { affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [] } } } }, ['spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Required value: must have at least one node selector term']],
   ['Localhost without a profile', { securityContext: { seccompProfile: { type: 'Localhost' } } }, ['spec.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost ']],
@@ -86,6 +101,31 @@ const invalid: readonly [what: string, spec: Fields, errors: string[]][] = [
   ['recursively read-only, but writable', { volumes: [{ name: 'v', emptyDir: {} }], containers: [container({ volumeMounts: [{ name: 'v', mountPath: '/v', recursiveReadOnly: 'Enabled' }] })] }, ['spec.containers[0].volumeMounts[0].recursiveReadOnly: Forbidden: may only be specified when readOnly is true']],
 ];
 for (const [what, spec, errors] of invalid) test(`refused: ${what}`, () => assert.equal(made(pods, document(spec)).errors, errors));
+
+test('what is allowed and likely a mistake is told to who creates a pod', () => {
+  const env = (...list: [value?: string, valueFrom?: object][]): Fields[] => list.map(([value, valueFrom]) => ({ name: 'A', ...(valueFrom ? { valueFrom } : { value: value ?? '' }) }));
+  const field = { fieldRef: { fieldPath: 'metadata.name' } };
+  const { object, errors } = made(pods, document({
+    terminationGracePeriodSeconds: -1, nodeSelector: { 'beta.kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'amd64' },
+    initContainers: [container({ name: 'i', env: env(['1'], ['$(A)2'], ['$(A)'], ['3'], ['', field]) })],
+    containers: [
+      container({ resources: { limits: { memory: '1.5' } }, ports: [{ containerPort: 80 }, { containerPort: 80 }, { containerPort: 80, protocol: 'UDP' }] }),
+      container({ name: 'b', ports: [{ containerPort: 80, hostPort: 8080 }] }),
+    ],
+  }));
+  assert.equal(errors, []);
+  const hides = (index: number): string => `spec.initContainers[0].env[${index}]: hides previous definition of "A", which may be dropped when using apply`;
+  assert.equal(pods.warnings?.(object, undefined), [
+    'spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use "kubernetes.io/os" instead',
+    'spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1',
+    hides(2), hides(3), hides(4),
+    ...['limits', 'requests'].map((list) => `spec.containers[0].resources.${list}[memory]: fractional byte value "1500m" is invalid, must be an integer`),
+    'spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]',
+    'spec.containers[1].ports[0]: overlapping port definition with spec.containers[0].ports[0]',
+    'spec.containers[1].ports[0]: overlapping port definition with spec.containers[0].ports[1]',
+  ]);
+  assert.equal(pods.warnings?.(object, object), []);
+});
 
 test('a pod without a spec', () => assert.equal(made(pods, { metadata: { name: 'a' } }).errors, ['spec.containers: Required value']));
 

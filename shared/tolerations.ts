@@ -1,5 +1,5 @@
-import type { Toleration } from '../../shared/kinds/affinity.ts';
-import type { Taint } from '../../shared/kinds/node.ts';
+import type { Toleration } from './kinds/affinity.ts';
+import type { Taint } from './kinds/node.ts';
 
 /** Whether one of the tolerations covers a taint (`v1helper.TolerationsTolerateTaint`). */
 export const tolerates = (tolerations: readonly Toleration[] | undefined, taint: Pick<Taint, 'key' | 'value' | 'effect'>): boolean =>
