@@ -65,7 +65,7 @@ function settled(apps: ContainerStatus[], inits: readonly ContainerStatus[]): Co
     || (last.state?.terminated ?? last.lastState?.terminated)?.exitCode === 0;
   if (!initialized) return apps;
   const terminated = { exitCode: 137, reason: 'ContainerStatusUnknown', message: 'The container could not be located when the pod was terminated' };
-  return apps.map((status) => (status.state?.terminated ? status : { ...status, state: { terminated } }));
+  return apps.map((status) => (status.state?.waiting ? { ...status, state: { terminated } } : status));
 }
 
 /** A pod that the node never took on has no containers to tell of. */

@@ -9,16 +9,27 @@ export async function* demultiplex(chunks: AsyncIterable<Uint8Array>): AsyncIter
   }
 }
 
-/** The same, with what is of standard output apart from what is of standard error. */
+/** The same, with what is of standard output apart from what is of standard error, and good until the next is asked for. */
 export async function* demultiplexed(chunks: AsyncIterable<Uint8Array>): AsyncIterable<ProcessOutput> {
   const reader = new MultiplexReader();
+  let buffer = Buffer.alloc(0);
+  const together = (pieces: readonly ProcessOutput[], most: number): Uint8Array => {
+    if (pieces.length === 1) return pieces[0]!.bytes;
+    if (buffer.length < most) buffer = Buffer.allocUnsafeSlow(most);
+    let at = 0;
+    for (const { bytes } of pieces) {
+      buffer.set(bytes, at);
+      at += bytes.length;
+    }
+    return buffer.subarray(0, at);
+  };
   for await (const chunk of chunks) {
     const run: ProcessOutput[] = [];
     for (const piece of reader.push(chunk)) {
-      if (run[0] && run[0].from !== piece.from) yield { from: run[0].from, bytes: joined(run.splice(0)) };
+      if (run[0] && run[0].from !== piece.from) yield { from: run[0].from, bytes: together(run.splice(0), chunk.length) };
       run.push(piece);
     }
-    if (run[0]) yield { from: run[0].from, bytes: joined(run) };
+    if (run[0]) yield { from: run[0].from, bytes: together(run, chunk.length) };
   }
 }
 

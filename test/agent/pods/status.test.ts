@@ -110,6 +110,16 @@ test('a container whose postStart hook is under way does not count as running', 
   assert.equal(failed.containerStatuses![0]!.state, { waiting: { reason: 'PostStartHookError', message: 'why' } });
 });
 
+test('of a pod that is over, a container whose turn it was and that never ran has failed', () => {
+  const failure = { reason: 'DeadlineExceeded', message: 'why' };
+  const unknown = { terminated: { exitCode: 137, reason: 'ContainerStatusUnknown', message: 'The container could not be located when the pod was terminated' } };
+  const withInit = of('Never', { initContainers: [{ name: 'i', image: 'i:1' }] });
+  const stateOf = (more: Parameters<typeof input>[0]): unknown => podStatus(input({ failure, ending: true, ...more })).containerStatuses![0]!.state;
+  assert.equal(stateOf({ views: [sandbox()] }), unknown);
+  assert.equal(stateOf({ pod: withInit, views: [sandbox(), exited('i', 0)] }), unknown);
+  assert.equal(stateOf({ pod: withInit, views: [sandbox(), exited('i', 143)] }), { waiting: { reason: 'PodInitializing' } });
+});
+
 test('a rejected pod has no containers to tell of, in the words of this agent and of the next', () => {
   const failure = { reason: 'NodePorts', message: 'Pod was rejected: Predicate NodePorts failed', rejected: true };
   const status = podStatus(input({ failure, ending: true }));
