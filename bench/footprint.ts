@@ -11,7 +11,7 @@ import { median, note, report } from './report.ts';
 
 const image = 'wherry-test/busybox';
 const unpackaged = fileURLToPath(new URL('../agent/main.js', import.meta.url));
-const [pods, services, settleSeconds, idleSeconds, besideSeconds] = [10, 100, 8, 60, 30];
+const [pods, services, settleSeconds, idleSeconds, besideSeconds] = [10, 100, 15, 60, 30];
 /** As many as three halvings tell apart, ascending. */
 const limits = [36, 40, 44, 48, 52, 56, 64];
 const [limitedSeconds, restSeconds, restPercent] = [40, 12, 1];
