@@ -171,17 +171,12 @@ export function backoffText(ms: number): string {
 /** `web_default(0b2c…)`, as the kubelet's logs and messages name a pod. */
 export const podName = (pod: Pod): string => `${pod.metadata.name}_${pod.metadata.namespace}(${pod.metadata.uid})`;
 
-function waitingState({ container, role }: Slot, { waiting, pod, views }: StatusInput, ended: boolean): ContainerState {
+/** What never ran yet waits for the pod's initialization by its reason, even when that is over: so the kubelet has it. */
+function waitingState({ container }: Slot, { waiting, pod }: StatusInput, ended: boolean): ContainerState {
   const failure = waiting.get(container.name);
   if (failure) return { waiting: { reason: failure.reason, ...(failure.message ? { message: failure.message } : {}) } };
-  const initialized = slots(pod).every((slot) => slot.role === 'app' || slot.role === 'ephemeral' || initPassed(slot, views));
   const hasInit = (pod.spec.initContainers?.length ?? 0) > 0;
-  return { waiting: { reason: hasInit && !ended && !(role === 'app' && initialized) ? 'PodInitializing' : 'ContainerCreating' } };
-}
-
-function initPassed({ container, role }: Slot, views: readonly ContainerView[]): boolean {
-  const view = currentOf(views, container.name);
-  return role === 'sidecar' ? view?.state === 'running' : view?.state === 'exited' && view.exitCode === 0;
+  return { waiting: { reason: hasInit && !ended ? 'PodInitializing' : 'ContainerCreating' } };
 }
 
 export function terminated(view: ContainerView): ContainerStateTerminated {

@@ -33,6 +33,7 @@ test('phases with init containers', () => {
   assert.is(phase({ pod: init('Never'), views: [exited('i', 1)] }), 'Failed');
   assert.is(phase({ pod: init('Always'), views: [sandbox(), exited('i', 0), view('a')] }), 'Running');
   assert.equal(a({ pod: init('Always'), views: [sandbox(), view('i')] }).state, { waiting: { reason: 'PodInitializing' } });
+  assert.equal(a({ pod: of('Always', { initContainers: [{ name: 'i', image: 'i:1' }] }), views: [sandbox(), exited('i', 0)] }).state, { waiting: { reason: 'PodInitializing' } }, 'also when its turn has come');
   assert.is(condition('Initialized', { pod: init('Always'), views: [sandbox(), view('i')] }).message, 'containers with incomplete status: [i]');
 });
 
