@@ -34,7 +34,7 @@ interface Footprint {
 
 /**
  * An idle node's memory and CPU: the packaged agent; the same when it keeps its pages; the same sources on this Node.
- * Then the smallest memory limit under which the packaged one brings up its pods and is at rest. Five to six minutes.
+ * Then the smallest memory limit under which the packaged one brings up its pods and is at rest. About four minutes.
  */
 export async function bench(): Promise<void> {
   execFileSync('bash', ['test/e2e/images/busybox/build.sh'], { stdio: 'ignore' });

@@ -29,10 +29,11 @@ export async function bench(): Promise<void> {
 
 /** Waits until a master has little to do; returns the CPU that it had taken when it became so, in seconds. */
 async function untilQuiet(master: FleetMaster): Promise<number> {
-  for (let before = usage(master.pid).cpuSeconds; ;) {
+  for (let before = usage(master.pid).cpuSeconds, looks = 200; ; looks--) {
     await pause(1500);
     const now = usage(master.pid).cpuSeconds;
     if (now - before < 0.1) return before;
+    if (looks === 0) throw new Error('the master is at work for five minutes');
     before = now;
   }
 }

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import * as v from 'valibot';
 import type { Clock } from '../shared/clock.ts';
+import { plainReason } from '../shared/plain-reason.ts';
 import { fromTime, toTime } from '../shared/time.ts';
-import { writeDurably } from './pki.ts';
+import { PkiError, writeDurably } from './pki.ts';
 import { checkKey, tokenKey, type CheckKey, type TokenKey, type TokenKeys } from './registry/jwt.ts';
 
 const keyName = 'sa.key';
@@ -46,7 +47,7 @@ export class AccountKeys implements TokenKeys {
     this.#previous = previous;
   }
 
-  /** @throws Error that names the file when it cannot be read or is not what it should be */
+  /** @throws PkiError that names the file when it cannot be read or is not what it should be */
   static async open(directory: string, clock: Pick<Clock, 'now'>): Promise<AccountKeys> {
     return new AccountKeys(directory, clock, await openKey(join(directory, keyName)), await readPrevious(join(directory, previousName)));
   }
@@ -96,7 +97,7 @@ async function read(path: string): Promise<string | undefined> {
     return await readFile(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new Error(`cannot read ${path}: ${(error as Error).message}`, { cause: error });
+    throw new PkiError(`cannot read ${path}: ${plainReason(error)}`, { cause: error });
   }
 }
 
@@ -113,7 +114,7 @@ function parseKey(pem: string, path: string): TokenKey {
     const key = createPrivateKey(pem);
     if (key.asymmetricKeyType === 'rsa') return tokenKey(key);
   } catch { /* told below */ }
-  throw new Error(`${path} is no RSA private key in PEM; restore it from a backup, or remove it to make a new one, which voids all service account tokens`);
+  throw new PkiError(`${path} is no RSA private key in PEM; restore it from a backup, or remove it to make a new one, which voids all service account tokens`);
 }
 
 async function readPrevious(path: string): Promise<PreviousKey[]> {
@@ -122,6 +123,6 @@ async function readPrevious(path: string): Promise<PreviousKey[]> {
   try {
     return v.parse(Previous, JSON.parse(text)).map(({ publicKey, until }) => ({ ...checkKey(createPublicKey(publicKey)), untilMs: fromTime(until) }));
   } catch (error) {
-    throw new Error(`${path} is no list of public keys; restore it from a backup, or remove it, which voids the tokens of service accounts' earlier keys`, { cause: error });
+    throw new PkiError(`${path} is no list of public keys; restore it from a backup, or remove it, which voids the tokens of service accounts' earlier keys`, { cause: error });
   }
 }

@@ -101,7 +101,8 @@ function dialError(error: NodeJS.ErrnoException, url: string): string {
   switch (error.code) {
     case 'ECONNREFUSED': return `dial tcp ${at}: connect: connection refused`;
     case 'ECONNRESET': return 'EOF';
-    case 'EPROTO': case 'ERR_SSL_WRONG_VERSION_NUMBER': case 'ERR_SSL_PACKET_LENGTH_TOO_LONG': return plainAnswer;
+    case 'EPROTO': return /wrong version number|packet length too long|http request/.test(error.message) ? plainAnswer : error.message;
+    case 'ERR_SSL_WRONG_VERSION_NUMBER': case 'ERR_SSL_PACKET_LENGTH_TOO_LONG': return plainAnswer;
     default: return error.message;
   }
 }
