@@ -74,6 +74,7 @@ test('a file that is none is named, and kept', async () => {
   const { directory, failure } = await world('nonsense');
   await writeFile(join(directory, 'sa.key'), 'nonsense');
   assert.match(await failure(), /sa\.key is no RSA private key in PEM; restore it from a backup/);
+  assert.is(await AccountKeys.open(directory, { now: () => 0 }).catch((error: { code?: string }) => error.code), 'EPKI', 'which the command line shows as one line');
   assert.is((await stat(join(directory, 'sa.key'))).size, 8);
   await rm(join(directory, 'sa.key'));
   for (const text of ['{', '[{"publicKey":"x","until":"2026-03-02T01:00:00Z"}]', '[{"until":"soon"}]']) {

@@ -73,6 +73,12 @@ test('a line in parts has one time; one that is cut is waited for', async ({ pat
   assert.is(text, '2030-01-01T00:00:01.500000000Z a2030-01-01T00:00:01.500000000Z b\nc\n2030-01-01T00:00:03.500000000Z line 3\n');
 });
 
+test('a line that a power loss has cut is passed over, with a time and without', async ({ path }) => {
+  await writeFile(path, `${line(1)}${line(2).slice(0, 20)}\n${line(3)}`);
+  assert.is(await read({ path }), 'line 1\nline 3\n');
+  assert.is((await read({ path, timestamps: true })).trimEnd().split('\n').length, 2);
+});
+
 test('no files', async ({ path }) => {
   assert.match(await read({ path }).catch((error: Error) => error.message), /is not there$/);
 });
