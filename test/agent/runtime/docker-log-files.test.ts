@@ -76,7 +76,7 @@ test('a line in parts has one time; one that is cut is waited for', async ({ pat
 test('a line that a power loss has cut is passed over, with a time and without', async ({ path }) => {
   await writeFile(path, `${line(1)}${line(2).slice(0, 20)}\n${line(3)}`);
   assert.is(await read({ path }), 'line 1\nline 3\n');
-  assert.is((await read({ path, timestamps: true })).trimEnd().split('\n').length, 2);
+  assert.match(await read({ path, timestamps: true }), /^2030-\S+ line 1\n2030-\S+ line 3\n$/);
 });
 
 test('no files', async ({ path }) => {
